@@ -1,0 +1,28 @@
+#pragma once
+#include <iosfwd>
+#include <memory>
+#include <string>
+
+namespace athanor::cli {
+
+struct Context;
+
+/// The whole command line, usable from a user's own main(): every subcommand works on the models it is given.
+class App {
+ public:
+  explicit App(std::string name = "athanor");
+  ~App();
+  App(const App&) = delete;
+  App& operator=(const App&) = delete;
+
+  /// Runs one command line. Results go to standard output, messages to standard error. Returns the exit code:
+  /// 0 done, 1 the run failed, 2 the caller's mistake, 3 does not fit the budget, 130/143 interrupted.
+  int run(int argc, const char* const* argv);
+  /// The same with streams of one's own (tests).
+  int run(int argc, const char* const* argv, std::ostream& out, std::ostream& err);
+
+ private:
+  std::unique_ptr<Context> context_;
+};
+
+}  // namespace athanor::cli

@@ -1,0 +1,85 @@
+#include "athanor/cli/App.h"
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <iostream>
+#include <stdexcept>
+#include <vector>
+
+#include "athanor/core/Error.h"
+#include "athanor/core/Nearest.h"
+#include "cli/Context.h"
+#include "cli/commands.h"
+
+namespace athanor::cli {
+namespace {
+
+void add_common(CLI::App& app, Context& context) {
+  app.add_flag("--json", context.json, "Print one JSON document on standard output and nothing else there");
+  app.add_flag("--quiet", context.quiet, "No progress; warnings and errors only");
+}
+
+void add_commands(CLI::App& root, Context& context) {
+  add_common(root, context);
+  for (CLI::App* command : root.get_subcommands([](CLI::App*) { return true; })) add_common(*command, context);
+}
+
+// CLI11 knows what was wrong; this adds the nearest right name.
+std::string explain(const CLI::App& root, const CLI::ParseError& error, int argc, const char* const* argv) {
+  std::vector<std::string> names;
+  const CLI::App* active = &root;
+  if (!root.get_subcommands().empty()) active = root.get_subcommands().front();
+  for (const auto* option : active->get_options())
+    for (const auto& name : option->get_lnames()) names.push_back("--" + name);
+  if (active == &root)
+    for (const auto* command : root.get_subcommands([](const CLI::App*) { return true; }))
+      names.push_back(command->get_name());
+  for (int i = 1; i < argc; ++i) {
+    const std::string word = argv[i];
+    const std::string name = word.substr(0, word.find('='));
+    if (std::string(error.what()).find(name) == std::string::npos) continue;
+    if (std::find(names.begin(), names.end(), name) != names.end()) continue;
+    if (const auto near = core::nearest(name, names); !near.empty())
+      return std::string(error.what()) + " (did you mean '" + near + "'?)";
+  }
+  return error.what();
+}
+
+}  // namespace
+
+App::App(std::string name) : context_(std::make_unique<Context>()) {
+  context_->name = std::move(name);
+}
+App::~App() = default;
+
+int App::run(int argc, const char* const* argv) {
+  return run(argc, argv, std::cout, std::cerr);
+}
+
+int App::run(int argc, const char* const* argv, std::ostream& out, std::ostream& err) {
+  context_->out = &out;
+  context_->err = &err;
+  context_->json = context_->quiet = false;
+  context_->exit_code = 0;
+  CLI::App root("Trains on the GPU you have: knows before it runs, is the bare loop, loses nothing.", context_->name);
+  root.set_version_flag("--version", std::string("athanor ") + ATHANOR_VERSION);
+  root.require_subcommand(1);
+  add_commands(root, *context_);
+  try {
+    root.parse(argc, argv);
+    return context_->exit_code;
+  } catch (const CLI::Success& success) {
+    return root.exit(success, out, err);
+  } catch (const CLI::ParseError& error) {
+    err << context_->name << ": " << explain(root, error, argc, argv) << '\n';
+    return 2;
+  } catch (const std::invalid_argument& error) {
+    err << context_->name << ": " << error.what() << '\n';
+    return 2;
+  } catch (const std::exception& error) {
+    err << context_->name << ": " << error.what() << '\n';
+    return 1;
+  }
+}
+
+}  // namespace athanor::cli

@@ -1,0 +1,13 @@
+#pragma once
+
+namespace CLI {
+class App;
+}
+
+namespace athanor::cli {
+
+struct Context;
+
+// One line and one file a subcommand: each adds itself to the command line and runs from its callback.
+
+}  // namespace athanor::cli
