@@ -1,0 +1,62 @@
+#include "models/Builtin.h"
+
+#include <fmt/format.h>
+
+#include "athanor/models/Cnn.h"
+#include "athanor/models/Mlp.h"
+
+namespace athanor::models {
+
+std::int64_t at_least(const core::Config& table, const std::string& key, std::int64_t smallest, std::int64_t fallback) {
+  const auto value = table.integer(key, fallback);
+  if (value < smallest || value > (std::int64_t{1} << 40))
+    table.reject(key, fmt::format("must be >= {}, got {}", smallest, value));
+  return value;
+}
+
+std::vector<std::int64_t> widths_from(const core::Config& table, const std::string& key,
+                                      const std::vector<std::int64_t>& fallback) {
+  auto widths = table.integers(key, fallback);
+  for (const auto width : widths)
+    if (width < 1) table.reject(key, fmt::format("must be widths >= 1, got {}", width));
+  return widths;
+}
+
+double dropout_from(const core::Config& table) {
+  const auto dropout = table.number("dropout", 0.0);
+  if (!(dropout >= 0 && dropout < 1)) table.reject("dropout", fmt::format("must be >= 0 and < 1, got {}", dropout));
+  return dropout;
+}
+
+Model mlp_from(const core::Config& table) {
+  const MlpOptions options{.inputs = at_least(table, "inputs", 1, 784),
+                           .hidden = widths_from(table, "hidden", {256}),
+                           .classes = at_least(table, "classes", 1, 10),
+                           .activation = activation_from(table, "relu"),
+                           .dropout = dropout_from(table)};
+  Model model{Mlp(options)};
+  model.sample_shape = {options.inputs};
+  model.classes = options.classes;
+  return model;
+}
+
+Model cnn_from(const core::Config& table) {
+  const CnnOptions options{.channels = at_least(table, "channels", 1, 1),
+                           .image = at_least(table, "image", 1, 28),
+                           .classes = at_least(table, "classes", 1, 10),
+                           .widths = widths_from(table, "widths", {32, 64}),
+                           .kernel = at_least(table, "kernel", 1, 3),
+                           .hidden = at_least(table, "hidden", 0, 128),
+                           .batch_norm = table.boolean("batch_norm", true),
+                           .dropout = dropout_from(table)};
+  if (options.kernel % 2 == 0) table.reject("kernel", fmt::format("must be odd, got {}", options.kernel));
+  if (options.widths.size() > 30 || options.image >> options.widths.size() == 0)
+    table.reject("widths", fmt::format("has {} stages, more than an image of {} can be halved", options.widths.size(),
+                                       options.image));
+  Model model{Cnn(options)};
+  model.sample_shape = {options.channels, options.image, options.image};
+  model.classes = options.classes;
+  return model;
+}
+
+}  // namespace athanor::models
