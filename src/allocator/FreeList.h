@@ -1,0 +1,60 @@
+#pragma once
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+namespace athanor::allocator {
+
+/// The free blocks of one pool and stream, ordered by (size, address): a sorted sequence kept in chunks, so that
+/// finding, inserting and erasing touch a few cache lines and almost never allocate. Sizes and addresses are multiples
+/// of 512.
+class FreeList {
+ public:
+  /// A place in the order; any insert or erase invalidates it.
+  struct Cursor {
+    std::uint32_t chunk = 0;
+    std::uint32_t slot = 0;
+
+    bool operator==(const Cursor&) const = default;
+  };
+
+  void insert(std::int64_t size, std::uint64_t address, std::uint32_t block);
+  /// The entry must be there.
+  void erase(std::int64_t size, std::uint64_t address);
+  void erase(Cursor at);
+
+  /// The first entry of at least this size (the lowest address among equals); end() if there is none.
+  [[nodiscard]] Cursor lower_bound(std::int64_t size) const;
+  [[nodiscard]] Cursor begin() const { return {}; }
+  [[nodiscard]] Cursor end() const { return {static_cast<std::uint32_t>(chunks_.size()), 0}; }
+  [[nodiscard]] Cursor next(Cursor at) const;
+  [[nodiscard]] Cursor previous(Cursor at) const;
+  [[nodiscard]] std::uint32_t block(Cursor at) const {
+    return static_cast<std::uint32_t>(chunks_[at.chunk]->keys[at.slot]);
+  }
+  [[nodiscard]] bool empty() const { return chunks_.empty(); }
+  [[nodiscard]] std::size_t size() const { return size_; }
+
+ private:
+  // size / 512 (41 bits) | address / 512 (55 bits) | block (32 bits): the order of the key is the order of the list.
+  __extension__ typedef unsigned __int128 Key;
+  static constexpr std::uint32_t capacity = 64;
+  struct Chunk {
+    std::uint32_t count = 0;
+    std::array<Key, capacity> keys;
+  };
+
+  static Key key(std::int64_t size, std::uint64_t address, std::uint32_t block) {
+    return static_cast<Key>(static_cast<std::uint64_t>(size) >> 9) << 87 | static_cast<Key>(address >> 9) << 32 | block;
+  }
+  [[nodiscard]] Cursor find(Key key) const;
+  void split(std::uint32_t chunk);
+
+  std::vector<std::unique_ptr<Chunk>> chunks_;
+  std::vector<Key> first_;  // of each chunk: searched first
+  std::vector<std::unique_ptr<Chunk>> spare_;
+  std::size_t size_ = 0;
+};
+
+}  // namespace athanor::allocator
