@@ -1,6 +1,7 @@
 #include "athanor/train/EarlyStopping.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <cmath>
 #include <nlohmann/json.hpp>
@@ -29,11 +30,16 @@ Verdict stop(StopReason reason, std::string message, bool improved = false) {
 
 std::string to_string(StopReason reason) {
   switch (reason) {
-    case StopReason::none: return "none";
-    case StopReason::no_improvement: return "no_improvement";
-    case StopReason::non_finite: return "non_finite";
-    case StopReason::threshold_reached: return "threshold_reached";
-    case StopReason::diverged: return "diverged";
+    case StopReason::none:
+      return "none";
+    case StopReason::no_improvement:
+      return "no_improvement";
+    case StopReason::non_finite:
+      return "non_finite";
+    case StopReason::threshold_reached:
+      return "threshold_reached";
+    case StopReason::diverged:
+      return "diverged";
   }
   return "none";
 }
@@ -89,17 +95,19 @@ Verdict EarlyStopping::observe(double metric, torch::nn::Module& model, std::int
                             *options_.stopping_threshold),
                 improved);
   if (options_.divergence_threshold && better(*options_.divergence_threshold, metric))
-    return stop(StopReason::diverged, fmt::format("{} = {} is worse than divergence_threshold {}", name,
-                                                  core::significant(metric, 4), *options_.divergence_threshold),
+    return stop(StopReason::diverged,
+                fmt::format("{} = {} is worse than divergence_threshold {}", name, core::significant(metric, 4),
+                            *options_.divergence_threshold),
                 improved);
   if (waited_ > 0 && waited_ >= options_.patience) {
     const std::string best =
         best_ ? fmt::format("best {} in epoch {}", core::significant(*best_, 4), best_epoch_) : "no finite value yet";
-    return stop(StopReason::no_improvement,
-                fmt::format("{} has not improved for {} observation{} ({})", name, waited_, waited_ == 1 ? "" : "s", best),
-                improved);
+    return stop(
+        StopReason::no_improvement,
+        fmt::format("{} has not improved for {} observation{} ({})", name, waited_, waited_ == 1 ? "" : "s", best),
+        improved);
   }
-  return {.improved = improved};
+  return {.improved = improved, .stop = false, .reason = StopReason::none, .message = {}};
 }
 
 void EarlyStopping::keep(const torch::nn::Module& model) {
@@ -120,7 +128,8 @@ bool EarlyStopping::restore_best(torch::nn::Module& model) const {
 }
 
 nlohmann::json EarlyStopping::state() const {
-  return {{"best", best_ ? nlohmann::json(*best_) : nlohmann::json()}, {"best_epoch", best_epoch_}, {"waited", waited_}};
+  return {
+      {"best", best_ ? nlohmann::json(*best_) : nlohmann::json()}, {"best_epoch", best_epoch_}, {"waited", waited_}};
 }
 
 void EarlyStopping::restore(const nlohmann::json& state, std::vector<std::pair<std::string, at::Tensor>> best_weights) {

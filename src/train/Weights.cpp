@@ -26,7 +26,8 @@ void copy_weights(const store::NamedTensors& from, torch::nn::Module& module, co
     names.push_back(name);
     const auto found = given.find(name);
     if (found == given.end())
-      throw Error(fmt::format("{}: holds no '{}', which the model has; was it saved from another model?", origin, name));
+      throw Error(
+          fmt::format("{}: holds no '{}', which the model has; was it saved from another model?", origin, name));
     if (found->second.sizes() != tensor.sizes())
       throw Error(fmt::format("{}: '{}' has shape [{}], the model's has [{}]", origin, name,
                               fmt::join(found->second.sizes(), ", "), fmt::join(tensor.sizes(), ", ")));

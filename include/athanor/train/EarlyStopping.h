@@ -22,12 +22,12 @@ struct EarlyStoppingOptions {
   int patience = 10;                 ///< Observations without improvement before stopping; 0 stops at the first.
   double min_delta = 0.0;            ///< An improvement is more than this.
   Delta delta = Delta::absolute;
-  Mode mode = Mode::min;             ///< Whether a smaller or a larger metric is better.
-  std::optional<double> baseline;    ///< Patience runs until the metric is better than this, improving or not.
-  std::int64_t start_from_epoch = 0; ///< Observations of earlier epochs count for nothing: neither best nor patience.
-  bool restore_best_weights = true;  ///< Costs one copy of the weights on the host.
-  std::optional<double> stopping_threshold;    ///< Stops, content, once the metric is better than this.
-  std::optional<double> divergence_threshold;  ///< Stops once the metric is worse than this.
+  Mode mode = Mode::min;                ///< Whether a smaller or a larger metric is better.
+  std::optional<double> baseline = {};  ///< Patience runs until the metric is better than this, improving or not.
+  std::int64_t start_from_epoch = 0;  ///< Observations of earlier epochs count for nothing: neither best nor patience.
+  bool restore_best_weights = true;   ///< Costs one copy of the weights on the host.
+  std::optional<double> stopping_threshold = {};    ///< Stops, content, once the metric is better than this.
+  std::optional<double> divergence_threshold = {};  ///< Stops once the metric is worse than this.
   bool check_finite = true;  ///< Stops at a metric that is not finite; else it counts as no improvement.
 };
 
@@ -39,7 +39,7 @@ struct Verdict {
   bool improved = false;  ///< It is the best so far.
   bool stop = false;
   StopReason reason = StopReason::none;
-  std::string message;  ///< For people, where it says to stop: "val_loss has not improved for 10 observations …".
+  std::string message = {};  ///< For people, where it says to stop: "val_loss has not improved for 10 observations …".
 };
 
 /// Stops training once a validation metric no longer improves, and can put the best weights back. The best weights are
