@@ -1,14 +1,9 @@
 #include "athanor/store/Safetensors.h"
 
 #include <ATen/ops/from_blob.h>
-#include <fcntl.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <array>
-#include <cerrno>
 #include <cstring>
 #include <functional>
 #include <memory>
@@ -17,6 +12,7 @@
 #include <stdexcept>
 
 #include "athanor/core/Error.h"
+#include "athanor/core/MappedFile.h"
 #include "athanor/core/Nearest.h"
 #include "athanor/core/SafetensorsHeader.h"
 #include "store/FileWriter.h"
@@ -77,33 +73,6 @@ void for_each_piece(const at::Tensor& tensor, const Sink& sink) {
   }
 }
 
-struct Mapping {
-  void* address = nullptr;
-  std::size_t size = 0;
-
-  explicit Mapping(const std::filesystem::path& path) {
-    const auto fail = [&path](int error) { throw Error("cannot read " + path.string() + ": " + std::strerror(error)); };
-    const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-    if (fd < 0) fail(errno);
-    struct stat status {};
-    if (::fstat(fd, &status) != 0 || S_ISDIR(status.st_mode)) {
-      ::close(fd);
-      fail(EISDIR);
-    }
-    size = static_cast<std::size_t>(status.st_size);
-    // Private: what a tensor writes stays in memory.
-    if (size > 0) address = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_NORESERVE, fd, 0);
-    const int error = errno;
-    ::close(fd);
-    if (address == MAP_FAILED) fail(error);
-  }
-  ~Mapping() {
-    if (address) ::munmap(address, size);
-  }
-  Mapping(const Mapping&) = delete;
-  Mapping& operator=(const Mapping&) = delete;
-};
-
 at::ScalarType scalar_type(const std::string& dtype, const std::filesystem::path& path) {
   for (const auto& [type, text] : kNames)
     if (dtype == text) return type;
@@ -159,9 +128,9 @@ bool Loaded::contains(const std::string& name) const {
 }
 
 Loaded load_safetensors(const std::filesystem::path& path) {
-  const auto mapping = std::make_shared<Mapping>(path);
-  auto* const begin = static_cast<std::byte*>(mapping->address);
-  auto header = core::parse_safetensors_header({begin, mapping->size}, path.string());
+  const auto mapping = std::make_shared<core::MappedFile>(path);
+  auto* const begin = mapping->bytes().data();
+  auto header = core::parse_safetensors_header(mapping->bytes(), path.string());
   Loaded loaded;
   loaded.metadata = std::move(header.metadata);
   for (const auto& entry : header.entries) {

@@ -1,0 +1,34 @@
+#pragma once
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "athanor/core/Config.h"
+#include "athanor/data/ImageDataset.h"
+#include "athanor/data/Open.h"
+
+namespace athanor::data {
+
+// One function and one file a kind of source: reads its keys of the [data] table and opens it.
+Splits open_idx_images(const core::Config& table, std::uint64_t seed);
+Splits open_csv(const core::Config& table, std::uint64_t seed);
+Splits open_text(const core::Config& table, std::uint64_t seed);
+Splits open_tokens(const core::Config& table, std::uint64_t seed);
+Splits open_cifar10(const core::Config& table, std::uint64_t seed);
+
+/// The key `key`, a fraction >= 0 and < 1.
+double fraction_from(const core::Config& table, const std::string& key, double fallback);
+
+/// Images and labels of the training and of the test part, as they were read.
+struct ImageFiles {
+  at::Tensor train_images;  ///< uint8 [N, channels, height, width]
+  at::Tensor train_labels;  ///< int64 [N]
+  at::Tensor test_images;   ///< Undefined where there is none.
+  at::Tensor test_labels;
+};
+
+/// What all image sources have in common: `limit`, `validation_fraction`, `mean` and `std` (measured on the training
+/// part where they are not given), `classes` (counted where it is 0).
+Splits split_images(const core::Config& table, std::uint64_t seed, const ImageFiles& files, std::int64_t classes);
+
+}  // namespace athanor::data
