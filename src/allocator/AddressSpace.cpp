@@ -50,6 +50,13 @@ bool AddressSpace::take_at(std::uint64_t address, std::int64_t size) {
   return true;
 }
 
+std::int64_t AddressSpace::room(std::uint64_t address) const {
+  const auto next = taken_.upper_bound(address);
+  if (next != taken_.begin() && std::prev(next)->second > address) return 0;
+  const std::uint64_t end = next == taken_.end() ? std::uint64_t{1} << 62 : next->first;
+  return end > address ? static_cast<std::int64_t>(end - address) : 0;
+}
+
 void AddressSpace::give_back(std::uint64_t address) {
   taken_.erase(address);
 }

@@ -13,6 +13,9 @@ class AddressSpace {
   /// Takes a place that was given; false if it overlaps one that is taken.
   [[nodiscard]] bool take_at(std::uint64_t address, std::int64_t size);
 
+  /// How many bytes from `address` on are free.
+  [[nodiscard]] std::int64_t room(std::uint64_t address) const;
+
   void give_back(std::uint64_t address);
 
  private:

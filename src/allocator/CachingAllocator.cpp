@@ -43,6 +43,17 @@ void CachingAllocator::empty_cache() {
   heap_->release_all();
 }
 
+bool CachingAllocator::release_segment(Address address) {
+  for (std::uint32_t i = 0; i < heap_->nodes.size(); ++i) {
+    const Node& node = heap_->nodes[i];
+    if (node.size == 0 || node.address != address) continue;
+    if (!node.mapped || !node.idle() || node.split() || node.range != none) return false;
+    heap_->release(i);
+    return true;
+  }
+  return false;
+}
+
 void CachingAllocator::set_capacity(std::int64_t capacity) {
   heap_->device.capacity = capacity;
 }
@@ -87,6 +98,9 @@ std::int64_t CachingAllocator::allocated() const {
 }
 std::int64_t CachingAllocator::reserved() const {
   return heap_->counters[0].current[sum_reserved];
+}
+std::int64_t CachingAllocator::stuck() const {
+  return heap_->counters[0].current[sum_inactive_split];
 }
 std::int64_t CachingAllocator::peak_allocated() const {
   return heap_->counters[0].peak[sum_allocated];

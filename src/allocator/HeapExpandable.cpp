@@ -21,7 +21,10 @@ std::uint32_t CachingAllocator::Heap::reserve_range(const Request& request) {
   range.length = (wanted + range.page - 1) / range.page * range.page;
   if (device.place) {
     range.base = device.place(range.length, true);
-    if (range.base == 0 || range.base % smallest_block != 0 || !space.take_at(range.base, range.length))
+    // Whoever knows the addresses may not know how much of them was reserved.
+    range.length = std::min(range.length, space.room(range.base)) / range.page * range.page;
+    if (range.base == 0 || range.base % smallest_block != 0 || range.length < request.size ||
+        !space.take_at(range.base, range.length))
       throw std::invalid_argument("allocator: the place given for a range is not free, or not a multiple of 512");
   } else {
     range.base = space.take(range.length, device.order == AddressOrder::rising);

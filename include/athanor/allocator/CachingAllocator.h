@@ -62,6 +62,10 @@ class CachingAllocator {
   /// torch.cuda.empty_cache: waits for all streams and gives unsplit free segments (or free pages) back to the driver.
   void empty_cache();
 
+  /// Gives one segment back, which must be a single free block; for replaying a release whose cause is not known. False
+  /// if there is no such segment.
+  bool release_segment(Address address);
+
   /// What the driver can hand out from now on: memory taken or given back by others on the device.
   void set_capacity(std::int64_t capacity);
 
@@ -80,6 +84,7 @@ class CachingAllocator {
   void reset_accumulated_statistics();
   [[nodiscard]] std::int64_t allocated() const;
   [[nodiscard]] std::int64_t reserved() const;
+  [[nodiscard]] std::int64_t stuck() const;  ///< inactive_split_bytes: free, but in segments that are partly in use
   [[nodiscard]] std::int64_t peak_allocated() const;
   [[nodiscard]] std::int64_t peak_reserved() const;
 

@@ -1,0 +1,64 @@
+#pragma once
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "athanor/allocator/CachingAllocator.h"
+#include "athanor/allocator/Snapshot.h"
+
+namespace athanor::allocator {
+
+/// One step of a device's history, ready to be replayed.
+struct Step {
+  enum Kind : std::uint8_t {
+    alloc,
+    free,          ///< asked for and done
+    request_free,  ///< asked for; done at a later complete_free
+    complete_free,
+    segment_alloc,
+    segment_map,
+    segment_free,
+    segment_unmap,
+    oom,  ///< address: what the driver had free
+  };
+
+  Kind kind = alloc;
+  bool forced =
+      false;  ///< segment_free, segment_unmap: by an allocation that found the device full, not by the program
+  std::uint32_t event = 0;  ///< index into the trace
+  std::uint32_t stack = 0;
+  std::uint32_t pool = 0;  ///< index into History::pools
+  Stream stream = 0;
+  Address address = 0;
+  std::int64_t size = 0;
+};
+
+/// What one device did: the state its trace begins with and the steps from there.
+struct History {
+  std::int32_t device = 0;
+  std::vector<Step> steps;
+  std::vector<PoolId> pools;
+  std::vector<Segment> start;     ///< rebuilt from the segments at the end and the trace, backwards
+  std::vector<Reserve> reserves;  ///< of expandable segments, from all addresses seen
+  std::vector<Segment> finish;    ///< the segments the snapshot lists
+  std::unordered_map<Address, std::uint32_t> start_stacks;  ///< who allocated the blocks of `start`, where known
+  std::size_t events = 0;
+  bool complete = false;                     ///< The history begins on an empty device.
+  bool laid_out = true;                      ///< false: without segments the layout is unknown (profiler traces)
+  std::size_t ambiguous = 0;                 ///< Blocks older than the trace whose size is known to 1 MiB only.
+  std::size_t orphans = 0;                   ///< Steps that contradict the rest; left out.
+  Settings settings{};                       ///< as recorded
+  std::optional<std::int64_t> capacity;      ///< What the device could hand out, where an out-of-memory tells exactly.
+  std::optional<std::int64_t> total_memory;  ///< The device's memory, where reserved address ranges tell.
+  std::vector<std::string> warnings;
+};
+
+/// Throws athanor::Error if the device has no history (and says how to record one).
+History history_of(const Snapshot& snapshot, std::int32_t device);
+
+/// The device with the longest trace.
+std::int32_t busiest_device(const Snapshot& snapshot);
+
+}  // namespace athanor::allocator

@@ -1,0 +1,160 @@
+#include "athanor/allocator/History.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <map>
+
+#include "allocator/Start.h"
+#include "athanor/core/Error.h"
+
+namespace athanor::allocator {
+namespace {
+
+constexpr std::string_view how_to_record =
+    "Record one: torch.cuda.memory._record_memory_history(), run a few steps, then "
+    "torch.cuda.memory._dump_snapshot(\"snapshot.pickle\")";
+
+Step::Kind kind_of(Action action) {
+  switch (action) {
+    case Action::alloc:
+      return Step::alloc;
+    case Action::free_requested:
+      return Step::request_free;
+    case Action::free_completed:
+      return Step::complete_free;
+    case Action::segment_alloc:
+      return Step::segment_alloc;
+    case Action::segment_map:
+      return Step::segment_map;
+    case Action::segment_free:
+      return Step::segment_free;
+    case Action::segment_unmap:
+      return Step::segment_unmap;
+    default:
+      return Step::oom;
+  }
+}
+
+bool releases(const Step& step) {
+  return step.kind == Step::segment_free || step.kind == Step::segment_unmap;
+}
+
+// A request and its completion that follow each other are one free; a trace may have been told to leave one of them
+// out.
+void pair_frees(History& history) {
+  std::size_t requests = 0, completions = 0;
+  for (const Step& step : history.steps) {
+    requests += step.kind == Step::request_free;
+    completions += step.kind == Step::complete_free;
+  }
+  std::vector<Step> steps;
+  steps.reserve(history.steps.size());
+  for (std::size_t i = 0; i < history.steps.size(); ++i) {
+    Step step = history.steps[i];
+    if (step.kind == Step::request_free) {
+      const bool followed = i + 1 < history.steps.size() && history.steps[i + 1].kind == Step::complete_free &&
+                            history.steps[i + 1].address == step.address;
+      if (followed || completions == 0) step.kind = Step::free;
+      if (followed) ++i;
+    } else if (step.kind == Step::complete_free && requests == 0) {
+      step.kind = Step::free;
+    }
+    steps.push_back(step);
+  }
+  history.steps = std::move(steps);
+}
+
+// A release whose call stack is that of the allocation after it was forced by that allocation; other releases are
+// empty_cache(). Where no stacks were recorded, nothing tells, and it counts as the program's.
+void mark_forced(History& history) {
+  for (std::size_t i = 0; i < history.steps.size();) {
+    if (!releases(history.steps[i])) {
+      ++i;
+      continue;
+    }
+    std::size_t end = i;
+    while (end < history.steps.size() && releases(history.steps[end])) ++end;
+    const Step* after = end < history.steps.size() ? &history.steps[end] : nullptr;
+    const bool grows = after != nullptr && (after->kind == Step::segment_alloc || after->kind == Step::segment_map ||
+                                            after->kind == Step::oom);
+    for (; i < end; ++i)
+      history.steps[i].forced = grows && history.steps[i].stack != 0 && history.steps[i].stack == after->stack;
+  }
+}
+
+// Older releases do not write the pool of an event: the segment it lies in tells.
+void find_pools(const Snapshot& snapshot, History& history) {
+  const auto pool_of = [&](PoolId id) {
+    const auto at = std::ranges::find(snapshot.pools, id);
+    return static_cast<std::uint32_t>(at - snapshot.pools.begin());
+  };
+  std::map<Address, std::pair<Address, std::uint32_t>> privates;  // begin → end, pool
+  for (const Segment& segment : history.finish)
+    if (segment.pool != PoolId{0, 0})
+      privates[segment.address] = {segment.address + static_cast<Address>(segment.size), pool_of(segment.pool)};
+  if (privates.empty()) return;
+  for (Step& step : history.steps) {
+    const auto after = privates.upper_bound(step.address);
+    if (after != privates.begin() && step.address < std::prev(after)->second.first)
+      step.pool = std::prev(after)->second.second;
+  }
+}
+
+void read_settings(const Snapshot& snapshot, History& history) {
+  if (snapshot.conf) {
+    try {
+      history.settings = Settings::parse(*snapshot.conf);
+    } catch (const std::invalid_argument& error) {
+      history.warnings.push_back(fmt::format("the recorded settings '{}' are not understood ({}); defaults are assumed",
+                                             *snapshot.conf, error.what()));
+    }
+  }
+  // A release may have been run with expandable segments although the settings are not in the file.
+  for (const Step& step : history.steps)
+    if (step.kind == Step::segment_map) history.settings.expandable_segments = true;
+  for (const Segment& segment : history.finish)
+    if (segment.expandable && !snapshot.conf) history.settings.expandable_segments = true;
+}
+
+}  // namespace
+
+std::int32_t busiest_device(const Snapshot& snapshot) {
+  const auto longest = std::ranges::max_element(snapshot.traces, {}, [](const auto& trace) { return trace.size(); });
+  return longest == snapshot.traces.end() ? 0 : static_cast<std::int32_t>(longest - snapshot.traces.begin());
+}
+
+History history_of(const Snapshot& snapshot, std::int32_t device) {
+  if (device < 0) throw std::invalid_argument(fmt::format("replay: a device is a number from 0 on, got {}", device));
+  const bool known = static_cast<std::size_t>(device) < snapshot.traces.size();
+  if (!known || snapshot.traces[static_cast<std::size_t>(device)].empty())
+    throw Error(fmt::format("the snapshot has no history for device {}. {}", device, how_to_record));
+  const std::vector<TraceEvent>& trace = snapshot.traces[static_cast<std::size_t>(device)];
+  History history;
+  history.device = device;
+  history.events = trace.size();
+  history.laid_out = snapshot.source != Source::profiler;
+  history.steps.reserve(trace.size());
+  for (std::size_t i = 0; i < trace.size(); ++i) {
+    const TraceEvent& event = trace[i];
+    if (event.action == Action::snapshot) continue;
+    history.steps.push_back({kind_of(event.action), false, static_cast<std::uint32_t>(i), event.stack, event.pool,
+                             snapshot.streams[event.stream], event.address, event.size});
+  }
+  for (const RecordedSegment& recorded : snapshot.segments) {
+    if (recorded.device != device) continue;
+    history.finish.push_back(recorded.segment);
+    for (std::size_t i = 0; i < recorded.segment.blocks.size(); ++i)
+      if (recorded.block_stacks[i] != 0)
+        history.start_stacks[recorded.segment.blocks[i].address] = recorded.block_stacks[i];
+  }
+  history.pools = snapshot.pools;
+  find_pools(snapshot, history);
+  pair_frees(history);
+  mark_forced(history);
+  read_settings(snapshot, history);
+  rebuild_start(snapshot, history);
+  return history;
+}
+
+}  // namespace athanor::allocator

@@ -1,0 +1,245 @@
+#include "athanor/allocator/Replay.h"
+
+#include <algorithm>
+#include <deque>
+#include <map>
+
+namespace athanor::allocator {
+namespace {
+
+bool takes(const Step& step) {
+  return step.kind == Step::segment_alloc || step.kind == Step::segment_map;
+}
+bool gives_back(const Step& step) {
+  return step.kind == Step::segment_free || step.kind == Step::segment_unmap;
+}
+
+/// Drives the model along a recorded history: new segments go where the recorded ones were.
+class Follower {
+ public:
+  explicit Follower(const History& history) : history_(history), model_(options()) {
+    model_.restore(history.start, history.reserves);
+    model_.observe([this](const Event& event) { see(event); });
+    held_ = recorded_peak_ = model_.reserved();
+    for (const Segment& segment : history.start)
+      for (const Block& block : segment.blocks)
+        if (block.state != BlockState::free) blocks_[block.address] = {block.address, stack_at_start(block.address)};
+  }
+
+  void step(std::size_t index);
+  void finish();
+
+  struct Held {
+    Address model = 0;  // where the model put it
+    std::uint32_t stack = 0;
+  };
+
+  const CachingAllocator& model() const { return model_; }
+  const std::unordered_map<Address, Held>& blocks() const { return blocks_; }
+  Fidelity fidelity;
+
+ private:
+  DeviceOptions options() {
+    DeviceOptions device;
+    device.settings = history_.settings;
+    device.settings.memory_fraction = 1;  // releases are taken from the trace
+    if (history_.total_memory) device.total_memory = *history_.total_memory;
+    device.place = [this](std::int64_t size, bool) { return place(size); };
+    return device;
+  }
+  std::uint32_t stack_at_start(Address address) const {
+    const auto known = history_.start_stacks.find(address);
+    return known == history_.start_stacks.end() ? 0 : known->second;
+  }
+  Address place(std::int64_t size);
+  void see(const Event& event);
+  void allocate(const Step& step);
+  void release(std::size_t begin, std::size_t end);
+
+  const History& history_;
+  CachingAllocator model_;
+  std::unordered_map<Address, Held> blocks_;  // by recorded address
+  std::deque<const Step*> expected_;          // recorded segments that the next allocation should take
+  std::vector<Event> seen_;                   // what the model took or gave back since
+  Address synthetic_ = Address{1} << 50;      // for segments that were not recorded
+  std::int64_t held_ = 0, recorded_peak_ = 0;
+  std::size_t released_until_ = 0;
+};
+
+Address Follower::place(std::int64_t size) {
+  if (!expected_.empty()) return expected_.front()->address;
+  const Address address = synthetic_;
+  synthetic_ += static_cast<Address>((size + (1 << 21)) / (1 << 21) * (1 << 21));
+  return address;
+}
+
+void Follower::see(const Event& event) {
+  if (event.action >= Action::segment_alloc && event.action <= Action::segment_unmap) {
+    seen_.push_back(event);
+    const bool taken = event.action == Action::segment_alloc || event.action == Action::segment_map;
+    if (taken && !expected_.empty()) {
+      const Step& recorded = *expected_.front();
+      fidelity.segment_allocs.matched += recorded.size == event.size && recorded.address == event.address;
+      expected_.pop_front();
+    }
+  }
+}
+
+void Follower::allocate(const Step& step) {
+  ++fidelity.addresses.recorded;
+  const PoolId pool = step.pool < history_.pools.size() ? history_.pools[step.pool] : PoolId{0, 0};
+  const bool shared = pool == PoolId{0, 0};
+  if (!shared) model_.begin_pool(pool);
+  const auto address = model_.allocate(step.size, step.stream);
+  if (!shared) model_.end_pool(pool);
+  expected_.clear();
+  if (!address) return;
+  fidelity.addresses.matched += *address == step.address;
+  blocks_[step.address] = {*address, step.stack};
+}
+
+// A run of releases: what empty_cache would give back, or (after garbage collection, or of oversize blocks) a part of
+// it.
+void Follower::release(std::size_t begin, std::size_t end) {
+  std::map<Address, std::int64_t> free_segments;
+  bool pages = false;
+  for (const Segment& segment : model_.segments()) {
+    pages = pages || segment.expandable;
+    const bool is_free = segment.blocks.size() == 1 && segment.blocks[0].state == BlockState::free;
+    if (is_free && !segment.expandable) free_segments[segment.address] = segment.size;
+  }
+  seen_.clear();
+  std::size_t known = 0;
+  for (std::size_t i = begin; i < end; ++i) {
+    const auto found = free_segments.find(history_.steps[i].address);
+    known += found != free_segments.end() && found->second == history_.steps[i].size;
+  }
+  if (pages || known == free_segments.size()) {
+    model_.empty_cache();
+  } else {
+    for (std::size_t i = begin; i < end; ++i) model_.release_segment(history_.steps[i].address);
+  }
+  for (std::size_t i = begin, at = 0; i < end; ++i) {
+    const Step& step = history_.steps[i];
+    ++fidelity.segment_frees.recorded;
+    held_ -= step.size;
+    if (at < seen_.size() && seen_[at].address == step.address && seen_[at].size == step.size) {
+      ++fidelity.segment_frees.matched;
+      ++at;
+    }
+  }
+}
+
+void Follower::step(std::size_t index) {
+  const Step& step = history_.steps[index];
+  if (gives_back(step)) {
+    if (index < released_until_) return;
+    std::size_t end = index;
+    while (end < history_.steps.size() && gives_back(history_.steps[end])) ++end;
+    released_until_ = end;
+    release(index, end);
+  } else if (takes(step)) {
+    ++fidelity.segment_allocs.recorded;
+    expected_.push_back(&step);
+    held_ += step.size;
+    fidelity.recorded_peak_reserved = recorded_peak_ = std::max(recorded_peak_, held_);
+  } else if (step.kind == Step::alloc) {
+    allocate(step);
+  } else if (step.kind != Step::oom) {
+    const auto held = blocks_.find(step.address);
+    if (held == blocks_.end()) {
+      ++fidelity.orphans;
+      return;
+    }
+    const Address address = held->second.model;
+    if (step.kind == Step::request_free) {
+      model_.request_free(address);
+      return;
+    }
+    blocks_.erase(held);
+    step.kind == Step::free ? model_.free(address) : model_.complete_free(address);
+  }
+}
+
+void Follower::finish() {
+  fidelity.recorded_peak_reserved = recorded_peak_;
+  std::map<Address, const Segment*> recorded;
+  for (const Segment& segment : history_.finish) recorded[segment.address] = &segment;
+  const auto same = [](const Block& a, const Block& b) {
+    return a.address == b.address && a.size == b.size && a.state == b.state;
+  };
+  for (const Segment& segment : model_.segments()) {
+    const auto found = recorded.find(segment.address);
+    const bool equal = found != recorded.end() && std::ranges::equal(found->second->blocks, segment.blocks, same);
+    fidelity.layout_differences += !equal;
+    if (found != recorded.end()) recorded.erase(found);
+  }
+  fidelity.layout_differences += recorded.size();
+}
+
+Moment moment(const Snapshot& snapshot, const History& history, std::size_t step, const CachingAllocator& model) {
+  const auto& trace = snapshot.traces[static_cast<std::size_t>(history.device)];
+  return {step, trace[history.steps[step].event].time_us, model.allocated(), model.reserved(), model.stuck()};
+}
+
+// Keeps, of each stretch of the history, the moments of most allocated and most reserved.
+void sample(std::vector<Moment>& moments, std::size_t stretch, const Moment& now, std::size_t& current) {
+  const std::size_t at = now.step / stretch;
+  if (moments.size() >= 2 && current == at) {
+    if (now.allocated > moments[moments.size() - 2].allocated) moments[moments.size() - 2] = now;
+    if (now.reserved > moments.back().reserved) moments.back() = now;
+  } else {
+    moments.push_back(now);
+    moments.push_back(now);
+    current = at;
+  }
+}
+
+void find_holders(const Snapshot& snapshot, const Follower& follower, Replay& result) {
+  std::unordered_map<std::uint32_t, std::string> frames;
+  std::map<std::string, Holder> by_frame;
+  for (const auto& [recorded, held] : follower.blocks()) {
+    const auto block = follower.model().block(held.model);
+    if (!block) continue;
+    result.stacks_at_peak[held.model] = held.stack;
+    auto [frame, is_new] = frames.try_emplace(held.stack);
+    if (is_new) frame->second = snapshot.frames.culprit(held.stack);
+    Holder& holder = by_frame[frame->second];
+    holder.frame = frame->second;
+    holder.bytes += block->size;
+    ++holder.blocks;
+  }
+  for (auto& [frame, holder] : by_frame) result.holders.push_back(holder);
+  std::ranges::stable_sort(result.holders, std::greater{}, &Holder::bytes);
+}
+
+}  // namespace
+
+Replay replay(const Snapshot& snapshot, const History& history, std::size_t samples) {
+  Replay result;
+  Follower follower(history);
+  const std::size_t stretch = std::max<std::size_t>(1, history.steps.size() / std::max<std::size_t>(1, samples / 2));
+  std::size_t current = ~std::size_t{0};
+  for (std::size_t i = 0; i < history.steps.size(); ++i) {
+    follower.step(i);
+    result.recorded_ooms += history.steps[i].kind == Step::oom;
+    const Moment now = moment(snapshot, history, i, follower.model());
+    if (i == 0 || now.allocated > result.peak.allocated) result.peak = now;
+    sample(result.moments, stretch, now, current);
+  }
+  follower.finish();
+  result.fidelity = follower.fidelity;
+  const Statistics statistics = follower.model().statistics();
+  result.peak_allocated = statistics.allocated_bytes.all.peak;
+  result.peak_requested = statistics.requested_bytes.all.peak;
+  result.peak_reserved = statistics.reserved_bytes.all.peak;
+  std::ranges::stable_sort(result.moments, {}, &Moment::step);
+
+  Follower again(history);
+  for (std::size_t i = 0; i < history.steps.size() && i <= result.peak.step; ++i) again.step(i);
+  result.segments_at_peak = again.model().segments();
+  find_holders(snapshot, again, result);
+  return result;
+}
+
+}  // namespace athanor::allocator
