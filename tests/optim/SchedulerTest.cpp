@@ -1,0 +1,216 @@
+#include "athanor/optim/Scheduler.h"
+
+#include <gtest/gtest.h>
+#include <torch/torch.h>
+
+#include <nlohmann/json.hpp>
+
+namespace athanor::optim {
+namespace {
+
+namespace topt = torch::optim;
+
+struct Bench {
+  torch::Tensor first = torch::ones({3}, torch::requires_grad());
+  torch::Tensor second = torch::ones({2}, torch::requires_grad());
+  topt::SGD optimizer{{topt::OptimizerParamGroup({first}, std::make_unique<topt::SGDOptions>(0.1)),
+                       topt::OptimizerParamGroup({second}, std::make_unique<topt::SGDOptions>(0.01))},
+                      topt::SGDOptions(1.0)};
+
+  void step_optimizer() {
+    optimizer.zero_grad();
+    (first.sum() + second.sum()).backward();
+    optimizer.step();
+  }
+  double lr(std::size_t group) { return optimizer.param_groups()[group].options().get_lr(); }
+};
+
+TEST(Scheduler, EveryGroupKeepsItsOwnBaseRate) {
+  Bench bench;
+  Scheduler scheduler(bench.optimizer, schedule::step({.step_size = 2, .gamma = 0.5}));
+  for (int t = 0; t < 7; ++t) {
+    EXPECT_DOUBLE_EQ(bench.lr(0), 0.1 * std::pow(0.5, t / 2));
+    EXPECT_DOUBLE_EQ(bench.lr(1), 0.01 * std::pow(0.5, t / 2));
+    EXPECT_EQ(scheduler.step_count(), t);
+    bench.step_optimizer();
+    scheduler.step();
+  }
+}
+
+TEST(Scheduler, TheRateOfAStepIsTheOneTheOptimizerUses) {
+  Bench bench;
+  Scheduler scheduler(bench.optimizer,
+                      schedule::custom([](std::int64_t t, double base) { return base * double(t + 1); }));
+  bench.step_optimizer();
+  scheduler.step();
+  bench.step_optimizer();
+  EXPECT_FLOAT_EQ(bench.first[0].item<float>(), 1.0F - 0.1F - 0.2F);
+}
+
+TEST(Scheduler, ASkippedStepDoesNotCount) {
+  Bench bench;
+  Scheduler scheduler(bench.optimizer, schedule::exponential({.gamma = 0.5}));
+  bench.step_optimizer();
+  scheduler.step_if(true);
+  scheduler.step_if(false);
+  scheduler.step_if(false);
+  EXPECT_EQ(scheduler.step_count(), 1);
+  EXPECT_DOUBLE_EQ(scheduler.lr(), 0.05);
+}
+
+TEST(Scheduler, RestoredInTheMiddleItGivesTheSameTail) {
+  const auto make = [](Bench& bench) {
+    return Scheduler(
+        bench.optimizer,
+        schedule::sequential({schedule::linear_warmup({.steps = 5}), schedule::one_cycle({.total_steps = 40})}, {5}));
+  };
+  Bench whole;
+  for (auto& group : whole.optimizer.param_groups()) static_cast<topt::SGDOptions&>(group.options()).momentum(0.9);
+  Scheduler straight = make(whole);
+  nlohmann::json saved;
+  std::vector<std::vector<double>> tail;
+  for (int t = 0; t < 45; ++t) {
+    if (t == 17) saved = nlohmann::json::parse(straight.state().dump());
+    if (t >= 17) tail.push_back(straight.lrs());
+    straight.step();
+  }
+  Bench fresh;
+  for (auto& group : fresh.optimizer.param_groups()) group.options().set_lr(0.5);
+  Scheduler resumed = make(fresh);
+  resumed.restore(saved);
+  for (const auto& rates : tail) {
+    EXPECT_EQ(resumed.lrs(), rates);
+    resumed.step();
+  }
+}
+
+TEST(Scheduler, PlateauFollowsItsMetricAndResumes) {
+  schedule::ReduceOnPlateauOptions options{.factor = 0.5, .patience = 2, .verbose = true, .min_lrs = {0.04, 0.0}};
+  std::vector<std::string> said;
+  Bench bench;
+  Scheduler scheduler(bench.optimizer, options, {.observer = [&](const std::string& line) { said.push_back(line); }});
+  EXPECT_TRUE(scheduler.is_plateau());
+  for (int i = 0; i < 4; ++i) scheduler.step(1.0);
+  EXPECT_DOUBLE_EQ(bench.lr(0), 0.05);
+  EXPECT_DOUBLE_EQ(bench.lr(1), 0.005);
+  ASSERT_EQ(said.size(), 2U);
+  EXPECT_EQ(said[0], "reduce_on_plateau: observation 4: the learning rate of group 0 goes from 0.1 to 0.05");
+  scheduler.step(1.0);
+  Bench fresh;
+  Scheduler resumed(fresh.optimizer, options);
+  resumed.restore(nlohmann::json::parse(scheduler.state().dump()));
+  for (int i = 0; i < 20; ++i) {
+    const double metric = 1.0 - 0.01 * i * (i % 3);
+    scheduler.step(metric);
+    resumed.step(metric);
+    EXPECT_EQ(resumed.lrs(), scheduler.lrs());
+  }
+  EXPECT_GE(bench.lr(0), 0.04);
+  EXPECT_THROW(scheduler.step(), std::invalid_argument);
+  const auto before = scheduler.state();
+  EXPECT_THROW(scheduler.step(std::nan("")), std::invalid_argument);
+  EXPECT_EQ(scheduler.state(), before) << "a refused metric changes nothing";
+}
+
+TEST(Scheduler, SeveralSchedulersShareAnOptimizer) {
+  Bench bench;
+  Scheduler first(bench.optimizer, schedule::exponential({.gamma = 0.5}), {.groups = {0}});
+  Scheduler second(bench.optimizer, schedule::fixed(), {.groups = {1}});
+  first.step();
+  second.step();
+  EXPECT_DOUBLE_EQ(bench.lr(0), 0.05);
+  EXPECT_DOUBLE_EQ(bench.lr(1), 0.01);
+  Scheduler both(bench.optimizer, {schedule::fixed(), schedule::exponential({.gamma = 0.1})});
+  both.step();
+  EXPECT_DOUBLE_EQ(both.lr(0), 0.05);
+  EXPECT_DOUBLE_EQ(both.lr(1), 0.001);
+}
+
+TEST(Scheduler, AGroupAddedLaterStartsFromItsOwnRate) {
+  Bench bench;
+  Scheduler scheduler(bench.optimizer, schedule::exponential({.gamma = 0.5}));
+  scheduler.step();
+  bench.optimizer.add_param_group(
+      topt::OptimizerParamGroup({torch::ones({1}, torch::requires_grad())}, std::make_unique<topt::SGDOptions>(8.0)));
+  scheduler.adopt_groups();
+  EXPECT_DOUBLE_EQ(bench.lr(2), 4.0) << "step 1 of its own schedule";
+  scheduler.step();
+  EXPECT_DOUBLE_EQ(bench.lr(2), 2.0);
+  EXPECT_DOUBLE_EQ(bench.lr(0), 0.025);
+}
+
+TEST(Scheduler, MovesMomentumOrBeta1) {
+  const auto cycle = schedule::one_cycle({.max_lr = 1.0, .total_steps = 10});
+  const auto weight = torch::ones({1}, torch::requires_grad());
+  topt::SGD sgd({weight}, topt::SGDOptions(0.1).momentum(0.9));
+  Scheduler on_sgd(sgd, cycle);
+  EXPECT_DOUBLE_EQ(static_cast<topt::SGDOptions&>(sgd.param_groups()[0].options()).momentum(), 0.95);
+  topt::AdamW adamw({weight}, topt::AdamWOptions(0.1));
+  Scheduler on_adamw(adamw, cycle);
+  on_adamw.step();
+  on_adamw.step();
+  const auto betas = static_cast<topt::AdamWOptions&>(adamw.param_groups()[0].options()).betas();
+  EXPECT_DOUBLE_EQ(std::get<0>(betas), 0.85) << "at the peak";
+  EXPECT_DOUBLE_EQ(std::get<1>(betas), 0.999);
+  topt::Adagrad adagrad({weight}, topt::AdagradOptions(0.1));
+  EXPECT_THROW(Scheduler(adagrad, cycle), std::invalid_argument);
+  EXPECT_NO_THROW(Scheduler(adagrad, schedule::one_cycle({.total_steps = 10, .cycle_momentum = false})));
+}
+
+TEST(Scheduler, SaysWhenItIsSteppedBeforeTheOptimizer) {
+  std::vector<std::string> said;
+  const auto listen = [&](const std::string& line) { said.push_back(line); };
+  Bench wrong;
+  Scheduler early(wrong.optimizer, schedule::fixed(), {.observer = listen});
+  early.step();
+  ASSERT_EQ(said.size(), 1U);
+  EXPECT_NE(said[0].find("before the optimizer's first step"), std::string::npos);
+  early.step();
+  EXPECT_EQ(said.size(), 1U) << "once";
+  Bench right;
+  Scheduler good(right.optimizer, schedule::fixed(), {.observer = listen});
+  right.step_optimizer();
+  good.step();
+  EXPECT_EQ(said.size(), 1U);
+}
+
+TEST(Scheduler, RefusesWhatCannotBeAndChangesNothing) {
+  Bench bench;
+  EXPECT_THROW(Scheduler(bench.optimizer, schedule::cosine_annealing({.t_max = 10, .eta_min = 0.05})),
+               std::invalid_argument);
+  EXPECT_DOUBLE_EQ(bench.lr(0), 0.1) << "the second group's base rate lies below the floor; the first is left alone";
+  EXPECT_THROW(Scheduler(bench.optimizer, schedule::fixed(), {.groups = {2}}), std::invalid_argument);
+  EXPECT_THROW(Scheduler(bench.optimizer, schedule::fixed(), {.groups = {0, 0}}), std::invalid_argument);
+  EXPECT_THROW(Scheduler(bench.optimizer, std::vector<schedule::Schedule>{schedule::fixed()}), std::invalid_argument);
+  Scheduler scheduler(bench.optimizer, schedule::one_cycle({.total_steps = 2, .cycle_momentum = false}));
+  scheduler.step();
+  scheduler.step();
+  const auto rates = scheduler.lrs();
+  EXPECT_THROW(scheduler.step(), std::invalid_argument) << "past its total";
+  EXPECT_EQ(scheduler.lrs(), rates);
+  EXPECT_EQ(scheduler.step_count(), 2);
+  EXPECT_THROW(scheduler.step(1.0), std::invalid_argument) << "not a plateau";
+}
+
+TEST(Scheduler, RefusesAStateThatIsNotWhole) {
+  Bench bench;
+  Scheduler scheduler(bench.optimizer, schedule::fixed());
+  const nlohmann::json good = scheduler.state();
+  const auto refuses = [&](auto spoil) {
+    nlohmann::json bad = good;
+    spoil(bad);
+    EXPECT_THROW(scheduler.restore(bad), std::invalid_argument) << bad.dump();
+  };
+  refuses([](auto& s) { s = nullptr; });
+  refuses([](auto& s) { s = nlohmann::json::array(); });
+  refuses([](auto& s) { s["kind"] = "reduce_on_plateau"; });
+  refuses([](auto& s) { s["step"] = -1; });
+  refuses([](auto& s) { s["step"] = "1"; });
+  refuses([](auto& s) { s["base_lrs"] = {1.0, -2.0}; });
+  refuses([](auto& s) { s["base_lrs"] = {1.0, 2.0, 3.0}; });
+  refuses([](auto& s) { s.erase("lrs"); });
+  EXPECT_EQ(scheduler.state(), good);
+}
+
+}  // namespace
+}  // namespace athanor::optim
