@@ -1,0 +1,177 @@
+#include "optim/Elementwise.h"
+
+#include <fmt/format.h>
+
+#include "optim/engine/Codebook.h"
+
+namespace athanor::optim {
+namespace {
+
+bool dense(const at::Tensor& tensor) {
+  return tensor.layout() == at::kStrided && tensor.is_non_overlapping_and_dense();
+}
+
+// Which kernel fits a parameter's dtype and how its state is stored; nullptr: LibTorch's operators.
+engine::Kernel kernel_for(const Entry& entry, const Storage* storage, const engine::Kernels& kernels) {
+  if (!entry.param.is_cpu() || !dense(entry.param)) return nullptr;
+  const ParamState& state = *entry.state;
+  const bool has_state = !state.slots.empty() && state.slots[0].defined();
+  const bool eight_bit = has_state && state.slots[0].scalar_type() == at::kByte;
+  const auto pick = [&](engine::Kernel plain, engine::Kernel folded) { return eight_bit ? folded : plain; };
+  switch (entry.param.scalar_type()) {
+    case at::kDouble:
+      return kernels.f64;
+    case at::kFloat:
+      return pick(kernels.f32, kernels.f32_8bit);
+    case at::kBFloat16: {
+      if (storage == nullptr) return kernels.bf16;
+      if (storage->rounding == "stochastic") return pick(kernels.bf16_stochastic, kernels.bf16_stochastic_8bit);
+      if (storage->rounding == "kahan") return pick(kernels.bf16_kahan, kernels.bf16_kahan_8bit);
+      const bool float_state = has_state && state.slots[0].scalar_type() == at::kFloat;
+      return pick(float_state ? kernels.bf16_float_state : kernels.bf16, kernels.bf16_8bit);
+    }
+    default:
+      return nullptr;
+  }
+}
+
+// splitmix64: keys of different parameters and steps have nothing to do with each other.
+std::uint64_t mix(std::uint64_t x) {
+  x += 0x9E3779B97F4A7C15U;
+  x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9U;
+  x = (x ^ (x >> 27)) * 0x94D049BB133111EBU;
+  return x ^ (x >> 31);
+}
+
+void make_row(Group& group, std::uint32_t i, std::size_t slot_count, const Storage* storage, const Method& method,
+              const AnyOptions& options, const engine::Kernels& kernels) {
+  Entry& entry = group.entries[i];
+  ensure_state(method, options, entry.param, *entry.state);
+  entry.kernel = kernel_for(entry, storage, kernels);
+  group.table.kernels[i] = entry.kernel;
+  if (entry.kernel == nullptr) return;
+  entry.data = entry.param.unsafeGetTensorImpl()->data();
+  engine::Row row;
+  row.param = entry.param.unsafeGetTensorImpl()->mutable_data();
+  const auto pointer = [](const at::Tensor& tensor) -> void* {
+    return tensor.defined() ? tensor.unsafeGetTensorImpl()->mutable_data() : nullptr;
+  };
+  const auto& slots = entry.state->slots;
+  for (std::size_t k = 0; k < slot_count; ++k) {
+    row.slots[k] = pointer(slots[k]);
+    if (storage != nullptr) row.scales[k] = static_cast<float*>(pointer(slots[slot_count + k]));
+  }
+  if (storage != nullptr) row.compensation = pointer(slots[2 * slot_count]);
+  group.table.rows[i] = row;
+  group.table.sizes[i] = entry.param.numel();
+}
+
+}  // namespace
+
+ElementwiseMethod::Split ElementwiseMethod::split(Group& group, const AnyOptions& options, const Pass& pass,
+                                                  const engine::Kernels& kernels) const {
+  Split parts;
+  parts.engine.reserve(group.entries.size());
+  const Storage* kept = storage(options);
+  const std::size_t slot_count = slots(options).size();
+  const bool new_rule = group.table.rows.size() != group.entries.size() || group.rule != kernels.f32;
+  if (new_rule) {
+    group.table.resize(group.entries.size());
+    group.rule = kernels.f32;
+    for (auto& entry : group.entries) entry.data = nullptr;
+  }
+  for (std::uint32_t i = 0; i < group.entries.size(); ++i) {
+    Entry& entry = group.entries[i];
+    if (entry.state == nullptr || (pass.only != nullptr && pass.only != &entry)) continue;
+    const at::Tensor& grad = grad_of(entry.param);
+    if (!grad.defined()) continue;
+    const bool on_cpu = entry.param.is_cpu();
+    if (!on_cpu || entry.data == nullptr || entry.data != entry.param.unsafeGetTensorImpl()->data())
+      make_row(group, i, slot_count, kept, *this, options, kernels);
+    if (entry.kernel == nullptr) {
+      parts.lists.push_back(i);
+      continue;
+    }
+    engine::Row& row = group.table.rows[i];
+    if (grad.scalar_type() == entry.param.scalar_type() && grad.strides() == entry.param.strides()) {
+      row.grad = grad.unsafeGetTensorImpl()->data();
+    } else {
+      // Laid out like the parameter: element k of every array is then the same element.
+      parts.kept.push_back(at::empty_like(entry.param).copy_(grad));
+      row.grad = parts.kept.back().unsafeGetTensorImpl()->data();
+    }
+    if (kept != nullptr && kept->rounding == "stochastic")
+      row.noise = mix(mix(static_cast<std::uint64_t>(kept->seed) ^ mix(entry.number)) +
+                      static_cast<std::uint64_t>(entry.state->step));
+    parts.engine.push_back(i);
+  }
+  return parts;
+}
+
+void ElementwiseMethod::add_to(Bucket& bucket, const Entry& entry, std::size_t slot_count) {
+  bucket.params.tensors.push_back(entry.param);
+  bucket.grads.tensors.push_back(grad_of(entry.param));
+  bucket.grads.borrowed = true;
+  bucket.slots.resize(slot_count);
+  for (std::size_t k = 0; k < slot_count; ++k)
+    if (entry.state->slots[k].defined()) bucket.slots[k].tensors.push_back(entry.state->slots[k]);
+  bucket.states.push_back(entry.state);
+}
+
+std::vector<at::Tensor> device_steps(const Bucket& bucket) {
+  const at::Tensor& param = bucket.params.tensors.front();
+  std::vector<at::Tensor> steps;
+  for (auto* state : bucket.states) {
+    if (!state->device_step.defined())
+      state->device_step = at::full({}, state->step, at::TensorOptions(at::kFloat).device(param.device()));
+    steps.push_back(state->device_step);
+  }
+  at::_foreach_add_(steps, 1);
+  return steps;
+}
+
+void finish_steps(const std::vector<at::Tensor>& steps, const Pass& pass) {
+  if (pass.device_found_inf.defined())
+    at::_foreach_sub_(steps, std::vector<at::Tensor>(steps.size(), pass.device_found_inf));
+}
+
+std::optional<at::Tensor> device_scale(const Bucket& bucket, const Pass& pass) {
+  if (pass.device_scale.defined()) return pass.device_scale;
+  if (pass.inverse_scale == 1) return std::nullopt;
+  return at::full({}, 1 / pass.inverse_scale,
+                  at::TensorOptions(at::kFloat).device(bucket.params.tensors.front().device()));
+}
+
+std::optional<at::Tensor> device_found_inf(const Pass& pass) {
+  return pass.device_found_inf.defined() ? std::optional(pass.device_found_inf) : std::nullopt;
+}
+
+void ensure_state(const Method& method, const AnyOptions& options, const at::Tensor& param, ParamState& state) {
+  const auto slots = method.slots(options);
+  const Storage* storage = method.storage(options);
+  const bool bf16 = param.scalar_type() == at::kBFloat16;
+  const std::size_t count = slots.size();
+  state.slots.resize(storage == nullptr ? count : 2 * count + 1);
+  // Smaller tensors are embeddings' and norms' and biases': little to save, much to lose (Dettmers et al., 2022).
+  const bool folded = storage != nullptr && storage->states == "8bit" && param.numel() >= 4096 &&
+                      (bf16 || param.scalar_type() == at::kFloat);
+  const bool as_float = bf16 && storage != nullptr && (storage->states != "same" || storage->rounding != "nearest");
+  for (std::size_t k = 0; k < count; ++k) {
+    if (!slots[k].wanted || state.slots[k].defined()) continue;
+    if (folded) {
+      const std::int64_t blocks = (param.numel() + engine::quantise_block - 1) / engine::quantise_block;
+      state.slots[k] = at::zeros({param.numel()}, param.options().dtype(at::kByte).requires_grad(false));
+      state.slots[count + k] = at::zeros({blocks}, param.options().dtype(at::kFloat).requires_grad(false));
+    } else {
+      auto layout = param.options().requires_grad(false);
+      if (as_float) layout = layout.dtype(at::kFloat);
+      state.slots[k] = slots[k].initial == 0
+                           ? at::zeros_like(param, layout, at::MemoryFormat::Preserve)
+                           : at::full_like(param, slots[k].initial, layout, at::MemoryFormat::Preserve);
+    }
+  }
+  if (bf16 && storage != nullptr && storage->rounding == "kahan" && !state.slots[2 * count].defined())
+    state.slots[2 * count] = at::zeros_like(param, {}, at::MemoryFormat::Preserve);
+}
+
+}  // namespace athanor::optim

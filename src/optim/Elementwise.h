@@ -1,0 +1,181 @@
+#pragma once
+#include <torch/torch.h>
+
+#include <algorithm>
+#include <cstring>
+#include <memory>
+#include <optional>
+#include <stdexcept>
+#include <vector>
+
+#include "hwy/base.h"
+#include "optim/Method.h"
+#include "optim/engine/Lists.h"
+#include "optim/kernels/Kernels.h"
+
+namespace athanor::optim {
+
+/// Tensors of one device and dtype at the same coefficients: what one call of a rule on lists gets.
+struct Bucket {
+  lists::Lists params, grads;
+  std::vector<lists::Lists> slots;
+  std::vector<at::Tensor> steps;  ///< Device steps, for fused kernels.
+  std::vector<ParamState*> states;
+};
+
+/// The steps of a bucket on its device, counted up by one; for LibTorch's fused kernels.
+std::vector<at::Tensor> device_steps(const Bucket& bucket);
+/// Takes the step back where found_inf is 1, without asking the device.
+void finish_steps(const std::vector<at::Tensor>& steps, const Pass& pass);
+/// The gradient scaler's scale on the bucket's device, nullopt if it is 1; and its found_inf.
+std::optional<at::Tensor> device_scale(const Bucket& bucket, const Pass& pass);
+std::optional<at::Tensor> device_found_inf(const Pass& pass);
+
+/// The type-independent half of Elementwise: which entries take part and how. Elementwise.cpp.
+class ElementwiseMethod : public Method {
+ public:
+  [[nodiscard]] std::vector<std::string> scalars() const override { return {}; }
+
+ protected:
+  struct Split {
+    std::vector<std::uint32_t> engine;  ///< Entries for the vectorised engine.
+    std::vector<std::uint32_t> lists;   ///< Entries for LibTorch's operators.
+    std::vector<at::Tensor> kept;       ///< Gradients laid out anew, alive until the pass is over.
+  };
+  /// Sorts the entries that have a gradient, and brings the engine's rows up to date. Throws if a gradient is sparse.
+  Split split(Group& group, const AnyOptions& options, const Pass& pass, const engine::Kernels& kernels) const;
+  /// Runs `update` on one bucket in the storage it is kept in.
+  static void add_to(Bucket& bucket, const Entry& entry, std::size_t slot_count);
+};
+
+/// A method that treats every element alike. Traits say:
+///   Options, Coefficients, kind, slot_count, has_step
+///   slots(options)                        the state tensors
+///   kernels(options)                      the engine's kernels of the rule
+///   coefficients(options, state)          the step's numbers; state.step is counted up already, its scalars may be
+///   changed update(params, grads, slots, options, coefficients)   the rule on lists
+/// and may say
+///   fused(bucket, options, pass, coefficients)  LibTorch's fused kernel
+template <class Traits>
+class Elementwise : public ElementwiseMethod {
+ public:
+  using Options = typename Traits::Options;
+  using Coefficients = typename Traits::Coefficients;
+  static constexpr bool has_fused = requires(Bucket & b, const Options& o, const Pass& p) { Traits::fused(b, o, p); };
+  static constexpr bool has_scalars = requires { Traits::scalars(); };
+
+  [[nodiscard]] const char* kind() const override { return Traits::kind; }
+  [[nodiscard]] bool has_step() const override { return Traits::has_step; }
+  [[nodiscard]] std::vector<Slot> slots(const AnyOptions& options) const override { return Traits::slots(of(options)); }
+  [[nodiscard]] const Storage* storage(const AnyOptions& options) const override {
+    if constexpr (requires { of(options).storage; }) return &of(options).storage;
+    return nullptr;
+  }
+  [[nodiscard]] std::vector<std::string> scalars() const override {
+    if constexpr (has_scalars) return Traits::scalars();
+    return {};
+  }
+  void initialise(ParamState& state, const at::Tensor& param, const AnyOptions& options) const override {
+    if constexpr (requires { Traits::initialise(state, param, of(options)); })
+      Traits::initialise(state, param, of(options));
+  }
+  [[nodiscard]] bool fused_on(const at::Device& device) const override { return has_fused && device.is_cuda(); }
+
+  void step(Group& group, AnyOptions& any, const Pass& pass) override {
+    const Options& options = of(any);
+    const Split parts = split(group, any, pass, Traits::kernels(options));
+    run_engine(group, options, pass, parts.engine);
+    run_lists(group, options, pass, parts.lists);
+  }
+
+ private:
+  static const Options& of(const AnyOptions& options) {
+    return static_cast<const GroupOptions<Options>&>(options).value;
+  }
+
+  // Tensors at the same step share their coefficients; most often that is all of them.
+  static Coefficients next(const Options& options, ParamState& state, double inverse_scale, const ParamState* last,
+                           const Coefficients& last_coefficients) {
+    ++state.step;
+    if (!has_scalars && last != nullptr && last->step == state.step) return last_coefficients;
+    Coefficients c = Traits::coefficients(options, state);
+    c.grad_factor = (options.maximize ? -1.0 : 1.0) * inverse_scale;
+    return c;
+  }
+
+  void run_engine(Group& group, const Options& options, const Pass& pass, const std::vector<std::uint32_t>& active) {
+    if (active.empty()) return;
+    if (!group.coefficients) group.coefficients = std::make_shared<std::vector<Coefficients>>();
+    auto& all = *static_cast<std::vector<Coefficients>*>(group.coefficients.get());
+    all.resize(group.entries.size());
+    const ParamState* last = nullptr;
+    const Coefficients* coefficients = nullptr;
+    for (const auto i : active) {
+      ParamState& state = *group.entries[i].state;
+      if (!has_scalars && last != nullptr && last->step == state.step + 1) {
+        ++state.step;
+      } else {
+        all[i] = next(options, state, pass.inverse_scale, nullptr, {});
+        coefficients = &all[i];
+        last = &state;
+      }
+      group.table.rows[i].coefficients = coefficients;
+    }
+    group.table.activate(active);
+    group.table.run(pass.threads);
+  }
+
+  void run_lists(Group& group, const Options& options, const Pass& pass, const std::vector<std::uint32_t>& active) {
+    std::vector<std::pair<Coefficients, Bucket>> buckets;
+    for (const auto i : active) {
+      const Entry& entry = group.entries[i];
+      Coefficients c{};
+      const bool fused = has_fused && entry.param.is_cuda() && plain(options);
+      if (!fused) c = next(options, *entry.state, pass.inverse_scale, nullptr, {});
+      const auto fits = [&](const auto& bucket) {
+        const at::Tensor& first = bucket.second.params.tensors.front();
+        return std::memcmp(&bucket.first, &c, sizeof c) == 0 && first.device() == entry.param.device() &&
+               first.scalar_type() == entry.param.scalar_type() &&
+               same_kind(*bucket.second.states.front(), *entry.state);
+      };
+      auto bucket = std::find_if(buckets.begin(), buckets.end(), fits);
+      if (bucket == buckets.end()) bucket = buckets.insert(buckets.end(), {c, {}});
+      add_to(bucket->second, entry, Traits::slot_count);
+    }
+    for (auto& [coefficients, bucket] : buckets) {
+      if constexpr (has_fused) {
+        if (bucket.params.tensors.front().is_cuda() && plain(options)) {
+          Traits::fused(bucket, options, pass);
+          continue;
+        }
+      }
+      if (pass.device_scale.defined()) {
+        bucket.grads = {at::_foreach_mul(bucket.grads.tensors, pass.device_scale.reciprocal())};
+      }
+      if (coefficients.grad_factor != 1) mul_(bucket.grads, coefficients.grad_factor);
+      update_stored(bucket, [&](lists::Lists& params, lists::Lists& grads, lists::Lists* slots) {
+        Traits::update(params, grads, slots, options, coefficients);
+      });
+    }
+  }
+
+  // State in the parameter's dtype, parameters rounded to nearest: what LibTorch's fused kernels do.
+  static bool plain(const Options& options) {
+    if constexpr (requires { options.storage; })
+      return options.storage.states == "same" && options.storage.rounding == "nearest";
+    return true;
+  }
+  // 8-bit and float state do not mix in one call.
+  static bool same_kind(const ParamState& a, const ParamState& b) {
+    for (std::size_t k = 0; k < Traits::slot_count; ++k)
+      if (a.slots[k].defined() && b.slots[k].defined() && a.slots[k].scalar_type() != b.slots[k].scalar_type())
+        return false;
+    return true;
+  }
+  template <class Update>
+  static void update_stored(Bucket& bucket, const Update& update) {
+    update(bucket.params, bucket.grads, bucket.slots.data());
+  }
+};
+
+}  // namespace athanor::optim
