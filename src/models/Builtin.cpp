@@ -1,9 +1,17 @@
 #include "models/Builtin.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <array>
 
 #include "athanor/models/Cnn.h"
+#include "athanor/models/Gpt.h"
 #include "athanor/models/Mlp.h"
+#include "athanor/models/Resnet.h"
+#include "athanor/models/TorchScript.h"
+#include "athanor/models/Vit.h"
 
 namespace athanor::models {
 
@@ -57,6 +65,60 @@ Model cnn_from(const core::Config& table) {
   model.sample_shape = {options.channels, options.image, options.image};
   model.classes = options.classes;
   return model;
+}
+
+Model resnet_from(const core::Config& table) {
+  const ResnetOptions options{.depth = at_least(table, "depth", 1, 20),
+                              .channels = at_least(table, "channels", 1, 3),
+                              .classes = at_least(table, "classes", 1, 10)};
+  static const std::array<std::int64_t, 10> depths{18, 20, 32, 34, 44, 50, 56, 101, 110, 152};
+  if (std::ranges::find(depths, options.depth) == depths.end())
+    table.reject("depth", fmt::format("must be one of {}, got {}", fmt::join(depths, ", "), options.depth));
+  Model model{Resnet(options)};
+  model.classes = options.classes;
+  return model;
+}
+
+Model vit_from(const core::Config& table) {
+  const VitOptions options{.channels = at_least(table, "channels", 1, 3),
+                           .image = at_least(table, "image", 1, 224),
+                           .patch = at_least(table, "patch", 1, 16),
+                           .classes = at_least(table, "classes", 1, 10),
+                           .layers = at_least(table, "layers", 1, 12),
+                           .heads = at_least(table, "heads", 1, 12),
+                           .width = at_least(table, "width", 1, 768),
+                           .mlp = at_least(table, "mlp", 1, 3072),
+                           .dropout = dropout_from(table)};
+  if (options.image % options.patch != 0)
+    table.reject("patch", fmt::format("must divide image = {}, got {}", options.image, options.patch));
+  if (options.width % options.heads != 0)
+    table.reject("heads", fmt::format("must divide width = {}, got {}", options.width, options.heads));
+  Model model{Vit(options)};
+  model.sample_shape = {options.channels, options.image, options.image};
+  model.classes = options.classes;
+  return model;
+}
+
+Model gpt_from(const core::Config& table) {
+  const GptOptions options{.layers = at_least(table, "layers", 1, 4),
+                           .heads = at_least(table, "heads", 1, 4),
+                           .width = at_least(table, "width", 1, 128),
+                           .block = at_least(table, "block", 1, 64),
+                           .vocabulary = at_least(table, "vocabulary", 1, 256),
+                           .dropout = dropout_from(table),
+                           .bias = table.boolean("bias", false)};
+  if (options.width % options.heads != 0)
+    table.reject("heads", fmt::format("must divide width = {}, got {}", options.width, options.heads));
+  Model model{Gpt(options)};
+  model.sample_shape = {options.block};
+  model.classes = options.vocabulary;
+  return model;
+}
+
+Model torchscript_from(const core::Config& table) {
+  const auto path = table.text("path", "");
+  if (path.empty()) table.reject("path", "must name a file that torch.jit.save wrote");
+  return load_torchscript(path);
 }
 
 }  // namespace athanor::models

@@ -7,6 +7,10 @@ namespace athanor::models {
 // The built-in models from their table of a configuration, each beside the other keys it reads.
 Model mlp_from(const core::Config& table);
 Model cnn_from(const core::Config& table);
+Model resnet_from(const core::Config& table);
+Model vit_from(const core::Config& table);
+Model gpt_from(const core::Config& table);
+Model torchscript_from(const core::Config& table);
 
 /// An integer >= smallest, or the mistake at its key.
 std::int64_t at_least(const core::Config& table, const std::string& key, std::int64_t smallest, std::int64_t fallback);

@@ -8,6 +8,10 @@ Registry Registry::builtin() {
   Registry registry;
   registry.add("mlp", mlp_from);
   registry.add("cnn", cnn_from);
+  registry.add("resnet", resnet_from);
+  registry.add("vit", vit_from);
+  registry.add("gpt", gpt_from);
+  registry.add("torchscript", torchscript_from);
   return registry;
 }
 
