@@ -128,6 +128,7 @@ void CachingAllocator::Heap::synchronize_all() {
   ++syncs;
   for (StreamEvents& queue : events) queue.finished = queue.blocks.size();
   process_events();
+  while (!awaiting.empty()) complete_free(awaiting.begin()->first);
 }
 
 void CachingAllocator::Heap::observe(Action action, Address address, std::int64_t size, std::uint32_t stream,

@@ -29,7 +29,7 @@ std::uint32_t CachingAllocator::Heap::grow(const Request& request, bool retry) {
   if (!driver_has(request.segment)) return none;
   Address address = 0;
   if (device.place) {
-    address = device.place(request.segment, false);
+    address = device.place(request.segment, false).address;
     if (address == 0 || address % smallest_block != 0 || !space.take_at(address, request.segment))
       throw std::invalid_argument("allocator: the place given for a segment is not free, or not a multiple of 512");
   } else {

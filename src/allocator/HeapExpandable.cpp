@@ -20,9 +20,10 @@ std::uint32_t CachingAllocator::Heap::reserve_range(const Request& request) {
   const std::int64_t wanted = std::max(range_length(), request.size);
   range.length = (wanted + range.page - 1) / range.page * range.page;
   if (device.place) {
-    range.base = device.place(range.length, true);
+    const Place place = device.place(range.length, true);
+    range.base = place.address;
     // Whoever knows the addresses may not know how much of them was reserved.
-    range.length = std::min(range.length, space.room(range.base)) / range.page * range.page;
+    range.length = std::min({range.length, place.room, space.room(range.base)}) / range.page * range.page;
     if (range.base == 0 || range.base % smallest_block != 0 || range.length < request.size ||
         !space.take_at(range.base, range.length))
       throw std::invalid_argument("allocator: the place given for a range is not free, or not a multiple of 512");

@@ -44,16 +44,18 @@ class Follower {
     device.settings = history_.settings;
     device.settings.memory_fraction = 1;  // releases are taken from the trace
     if (history_.total_memory) device.total_memory = *history_.total_memory;
-    device.place = [this](std::int64_t size, bool) { return place(size); };
+    device.place = [this](std::int64_t size, bool expandable) { return place(size, expandable); };
     return device;
   }
   std::uint32_t stack_at_start(Address address) const {
     const auto known = history_.start_stacks.find(address);
     return known == history_.start_stacks.end() ? 0 : known->second;
   }
-  Address place(std::int64_t size);
+  Place place(std::int64_t size, bool expandable);
   void see(const Event& event);
   void allocate(const Step& step);
+  [[nodiscard]] std::optional<std::size_t> struggle(std::size_t begin) const;
+  void follow_struggle(std::size_t begin, std::size_t end);
   void release(std::size_t begin, std::size_t end);
 
   const History& history_;
@@ -63,14 +65,19 @@ class Follower {
   std::vector<Event> seen_;                   // what the model took or gave back since
   Address synthetic_ = Address{1} << 50;      // for segments that were not recorded
   std::int64_t held_ = 0, recorded_peak_ = 0;
-  std::size_t released_until_ = 0;
+  std::size_t done_until_ = 0;  // steps that were followed together with an earlier one
+  std::size_t next_range_ = 0;
 };
 
-Address Follower::place(std::int64_t size) {
-  if (!expected_.empty()) return expected_.front()->address;
+Place Follower::place(std::int64_t size, bool expandable) {
+  if (expandable && next_range_ < history_.later_reserves.size()) {
+    const Reserve& reserve = history_.later_reserves[next_range_++];
+    return {reserve.address, reserve.size};
+  }
+  if (!expandable && !expected_.empty()) return {expected_.front()->address, unlimited};
   const Address address = synthetic_;
   synthetic_ += static_cast<Address>((size + (1 << 21)) / (1 << 21) * (1 << 21));
-  return address;
+  return {address, unlimited};
 }
 
 void Follower::see(const Event& event) {
@@ -130,19 +137,77 @@ void Follower::release(std::size_t begin, std::size_t end) {
   }
 }
 
+// An allocation that mapped some pages, found the device full, gave free pages back and tried again (or gave up): the
+// step that ends it. The trace then shows pages taken before pages given back, or taken and no allocation.
+std::optional<std::size_t> Follower::struggle(std::size_t begin) const {
+  bool mapped = false, again = false;
+  for (std::size_t i = begin; i < history_.steps.size(); ++i) {
+    const Step& step = history_.steps[i];
+    if (step.kind == Step::segment_map) {
+      mapped = true;
+    } else if (step.kind == Step::segment_unmap) {
+      again = again || mapped;
+    } else if (step.kind == Step::alloc || step.kind == Step::oom) {
+      return again || (mapped && step.kind == Step::oom) ? std::optional(i) : std::nullopt;
+    } else if (step.kind != Step::complete_free) {
+      break;
+    }
+  }
+  return std::nullopt;
+}
+
+// The model goes through the same trouble by itself on a device that is just as full: the least capacity that allows
+// what was taken fails where the real one failed.
+void Follower::follow_struggle(std::size_t begin, std::size_t end) {
+  std::int64_t capacity = held_;
+  std::vector<const Step*> recorded;
+  for (std::size_t i = begin; i < end; ++i) {
+    const Step& step = history_.steps[i];
+    if (step.kind == Step::complete_free) {
+      blocks_.erase(step.address);  // the model takes it back when it waits for all streams
+      continue;
+    }
+    held_ += takes(step) ? step.size : -step.size;
+    capacity = std::max(capacity, held_);
+    recorded.push_back(&step);
+    (takes(step) ? fidelity.segment_allocs : fidelity.segment_frees).recorded++;
+  }
+  recorded_peak_ = std::max(recorded_peak_, capacity);
+  seen_.clear();
+  model_.set_capacity(capacity);
+  if (history_.steps[end].kind == Step::alloc) {
+    allocate(history_.steps[end]);
+  } else {
+    (void)model_.allocate(history_.steps[end].size, history_.steps[end].stream);
+  }
+  model_.set_capacity(unlimited);
+  for (std::size_t i = 0; i < recorded.size() && i < seen_.size(); ++i) {
+    const bool same = recorded[i]->address == seen_[i].address && recorded[i]->size == seen_[i].size &&
+                      takes(*recorded[i]) == (seen_[i].action == Action::segment_map);
+    if (same) (takes(*recorded[i]) ? fidelity.segment_allocs : fidelity.segment_frees).matched++;
+  }
+}
+
 void Follower::step(std::size_t index) {
+  if (index < done_until_) return;
   const Step& step = history_.steps[index];
+  if (takes(step) || gives_back(step)) {
+    if (const auto end = struggle(index)) {
+      follow_struggle(index, *end);
+      done_until_ = *end + 1;
+      return;
+    }
+  }
   if (gives_back(step)) {
-    if (index < released_until_) return;
     std::size_t end = index;
     while (end < history_.steps.size() && gives_back(history_.steps[end])) ++end;
-    released_until_ = end;
+    done_until_ = end;
     release(index, end);
   } else if (takes(step)) {
     ++fidelity.segment_allocs.recorded;
     expected_.push_back(&step);
     held_ += step.size;
-    fidelity.recorded_peak_reserved = recorded_peak_ = std::max(recorded_peak_, held_);
+    recorded_peak_ = std::max(recorded_peak_, held_);
   } else if (step.kind == Step::alloc) {
     allocate(step);
   } else if (step.kind != Step::oom) {

@@ -53,6 +53,27 @@ std::map<Address, Older> older_blocks(History& history) {
   return older;
 }
 
+/// Takes the pages from begin to end out of the mapped pieces they lie in.
+void cut(std::map<Address, Segment>& held, Address begin, Address end) {
+  auto it = held.upper_bound(begin);
+  if (it != held.begin() && within(std::prev(it)->second, begin)) --it;
+  while (it != held.end() && it->first < end) {
+    const Segment whole = it->second;
+    if (!whole.expandable) {
+      ++it;
+      continue;
+    }
+    it = held.erase(it);
+    const Address finish = whole.address + static_cast<Address>(whole.size);
+    Segment before = whole, after = whole;
+    before.size = static_cast<std::int64_t>(std::max(begin, whole.address) - whole.address);
+    after.address = std::min(end, finish);
+    after.size = static_cast<std::int64_t>(finish - after.address);
+    if (before.size > 0) held[before.address] = before;
+    if (after.size > 0) held[after.address] = after;
+  }
+}
+
 /// The segments (or pages) that were there at the start: those at the end, less what came, plus what went.
 std::vector<Segment> older_segments(const History& history) {
   std::map<Address, Segment> held;
@@ -72,17 +93,7 @@ std::vector<Segment> older_segments(const History& history) {
       segment.large = step->size != small_segment;
       held[step->address] = segment;
     } else if (step->kind == Step::segment_map) {
-      // Cut the pages out of the mapped piece they lie in.
-      auto it = held.upper_bound(step->address);
-      if (it == held.begin() || !within(std::prev(it)->second, step->address)) continue;
-      const Segment whole = std::prev(it)->second;
-      held.erase(std::prev(it));
-      Segment before = whole, after = whole;
-      before.size = static_cast<std::int64_t>(step->address - whole.address);
-      after.address = step->address + static_cast<Address>(step->size);
-      after.size = whole.size - before.size - step->size;
-      if (before.size > 0) held[before.address] = before;
-      if (after.size > 0) held[after.address] = after;
+      cut(held, step->address, step->address + static_cast<Address>(step->size));
     } else if (step->kind == Step::segment_unmap) {
       Segment pages;
       pages.address = step->address;
@@ -162,53 +173,89 @@ void lay_out(History& history, Segment& segment, std::map<Address, Older>& older
   gap(end);
 }
 
-/// Reserved ranges begin where the lowest page was seen, and end before the next thing that is not theirs.
-void find_reserves(const Snapshot& snapshot, History& history) {
-  using Key = std::tuple<std::int32_t, Stream, PoolId, bool>;
-  std::map<Address, std::pair<Key, Address>> seen;  // begin → whose, end
-  const auto add = [&](const Key& key, Address address, std::int64_t size) {
-    auto& entry = seen[address];
-    entry = {key, std::max(entry.second, address + static_cast<Address>(size))};
-  };
-  for (const Segment& s : history.start)
-    if (s.expandable) add({history.device, s.stream, s.pool, s.large}, s.address, s.size);
-  for (const RecordedSegment& r : snapshot.segments)
-    add({r.segment.expandable ? r.device : -1, r.segment.stream, r.segment.pool, r.segment.large}, r.segment.address,
-        r.segment.size);
-  for (std::size_t i = 0; i < history.steps.size(); ++i) {
-    const Step& step = history.steps[i];
-    if (step.kind != Step::segment_map) continue;
-    // Pages are mapped for the allocation that follows: its size tells the pool.
-    std::size_t next = i;
-    while (next < history.steps.size() && history.steps[next].kind != Step::alloc &&
-           history.steps[next].kind != Step::oom)
-      ++next;
-    const bool large = next == history.steps.size() || history.settings.rounded(history.steps[next].size) > mib;
-    add({history.device, step.stream, {0, 0}, large}, step.address, step.size);
-  }
-  constexpr std::int64_t assumed = std::int64_t{1} << 38;
-  const Key* last = nullptr;
-  for (const auto& [address, entry] : seen) {
-    const auto& [key, end] = entry;
-    if (last != nullptr && *last == key && std::get<0>(key) == history.device) {
-      Reserve& reserve = history.reserves.back();
-      reserve.size = std::max(reserve.size, static_cast<std::int64_t>(end - reserve.address) + assumed);
-    } else {
-      if (!history.reserves.empty() && last != nullptr && std::get<0>(*last) == history.device) {
-        Reserve& before = history.reserves.back();
-        before.size = std::min(before.size, static_cast<std::int64_t>(address - before.address));
-      }
-      if (std::get<0>(key) == history.device)
-        history.reserves.push_back({address, static_cast<std::int64_t>(end - address) + assumed, std::get<1>(key),
-                                    std::get<2>(key), std::get<3>(key)});
+/// The ranges expandable segments lie in. One begins at its lowest page, ends before the next thing that is not its
+/// own, and is given up when its last page is unmapped; the next page mapped then opens a new one.
+class Ranges {
+ public:
+  Ranges(const Snapshot& snapshot, History& history) : history_(history) {
+    for (const Segment& s : history.start) {
+      if (s.expandable) extend({s.stream, s.pool, s.large}, s.address, s.size, true, 0);
+      others_.push_back(s.address);
     }
-    last = &key;
+    for (const RecordedSegment& r : snapshot.segments)
+      if (r.device != history.device || !r.segment.expandable) others_.push_back(r.segment.address);
+    for (std::size_t i = 0; i < history.steps.size(); ++i) follow(i);
+    std::ranges::sort(others_);
+    for (const Life& life : lives_) write(life);
   }
-  for (Reserve& reserve : history.reserves) {
-    const std::int64_t page = reserve.large ? history.settings.large_segment_size : small_segment;
+
+ private:
+  using Key = std::tuple<Stream, PoolId, bool>;
+  struct Life {
+    Key key;
+    Address base, end;
+    std::int64_t held;
+    bool at_start;
+    std::size_t from, to;  // steps
+  };
+
+  void extend(const Key& key, Address address, std::int64_t size, bool at_start, std::size_t now) {
+    const Address end = address + static_cast<Address>(size);
+    const auto [current, is_new] = current_.try_emplace(key, lives_.size());
+    if (is_new) lives_.push_back({key, address, end, 0, at_start, now, history_.steps.size()});
+    Life& life = lives_[current->second];
+    life.base = std::min(life.base, address);
+    life.end = std::max(life.end, end);
+    life.held += size;
+  }
+
+  void follow(std::size_t i) {
+    const Step& step = history_.steps[i];
+    if (step.kind == Step::segment_alloc) others_.push_back(step.address);
+    if (step.kind == Step::segment_map) {
+      // Pages are mapped for the allocation that follows: its size tells the pool.
+      std::size_t next = i;
+      while (next < history_.steps.size() && history_.steps[next].kind != Step::alloc &&
+             history_.steps[next].kind != Step::oom)
+        ++next;
+      const bool large = next == history_.steps.size() || history_.settings.rounded(history_.steps[next].size) > mib;
+      const PoolId pool = step.pool < history_.pools.size() ? history_.pools[step.pool] : PoolId{0, 0};
+      extend({step.stream, pool, large}, step.address, step.size, false, i);
+    } else if (step.kind == Step::segment_unmap) {
+      for (auto it = current_.begin(); it != current_.end(); ++it) {
+        Life& life = lives_[it->second];
+        if (step.address < life.base || step.address >= life.end || std::get<0>(life.key) != step.stream) continue;
+        life.held -= step.size;
+        if (life.held <= 0) {
+          life.to = i;
+          current_.erase(it);
+        }
+        break;
+      }
+    }
+  }
+
+  void write(const Life& life) {
+    constexpr std::int64_t assumed = std::int64_t{1} << 38;
+    Reserve reserve{life.base, static_cast<std::int64_t>(life.end - life.base) + assumed, std::get<0>(life.key),
+                    std::get<1>(life.key), std::get<2>(life.key)};
+    const auto limit = [&](Address other) {
+      if (other > life.base && other >= life.end)
+        reserve.size = std::min(reserve.size, static_cast<std::int64_t>(other - life.base));
+    };
+    if (const auto next = std::ranges::lower_bound(others_, life.end); next != others_.end()) limit(*next);
+    for (const Life& other : lives_)
+      if (other.key != life.key && other.from <= life.to && life.from <= other.to) limit(other.base);
+    const std::int64_t page = reserve.large ? history_.settings.large_segment_size : small_segment;
     reserve.size = reserve.size / page * page;
+    (life.at_start ? history_.reserves : history_.later_reserves).push_back(reserve);
   }
-}
+
+  History& history_;
+  std::vector<Life> lives_;
+  std::map<Key, std::size_t> current_;
+  std::vector<Address> others_;  // where something else begins
+};
 
 /// An out-of-memory event says what was free: with what was held then, that is all there was.
 void find_capacity(History& history) {
@@ -248,7 +295,7 @@ void rebuild_start(const Snapshot& snapshot, History& history) {
     }
   }
   history.complete = history.start.empty();
-  find_reserves(snapshot, history);
+  Ranges(snapshot, history);
   find_capacity(history);
 }
 

@@ -18,15 +18,21 @@ enum class AddressOrder : std::uint8_t {
   falling,  ///< The highest gap that fits.
 };
 
+/// Where a segment begins, and how much of a range can be reserved from there.
+struct Place {
+  Address address = 0;
+  std::int64_t room = unlimited;
+};
+
 struct DeviceOptions {
   Settings settings{};
   Version version{};
   std::int64_t capacity = unlimited;  ///< What the driver can hand out: the device less context and other processes.
   std::int64_t total_memory = unlimited;  ///< The device's memory, which memory_fraction is of; unlimited: capacity.
   AddressOrder order = AddressOrder::rising;
-  /// Overrides `order`: the address of a new segment (or reserved virtual range, `expandable`) of `size` bytes, a
-  /// multiple of 512, overlapping nothing in use.
-  std::function<Address(std::int64_t size, bool expandable)> place{};
+  /// Overrides `order`: where a new segment of `size` bytes (or reserved virtual range, `expandable`) goes: a multiple
+  /// of 512, overlapping nothing in use.
+  std::function<Place(std::int64_t size, bool expandable)> place{};
 };
 
 /// An exact model of PyTorch's CUDA caching allocator for one device: no GPU, no memory, the same decisions.
@@ -55,7 +61,8 @@ class CachingAllocator {
   /// allocation.
   void synchronize(Stream stream);
 
-  /// `free` in two halves, for replaying a trace that recorded both: asked for, and taken back later.
+  /// `free` in two halves, for replaying a trace that recorded both: asked for, and taken back later (at the latest
+  /// when the model waits for all streams: empty_cache, or a full device).
   void request_free(Address address);
   void complete_free(Address address);
 

@@ -40,9 +40,10 @@ struct History {
   std::int32_t device = 0;
   std::vector<Step> steps;
   std::vector<PoolId> pools;
-  std::vector<Segment> start;     ///< rebuilt from the segments at the end and the trace, backwards
-  std::vector<Reserve> reserves;  ///< of expandable segments, from all addresses seen
-  std::vector<Segment> finish;    ///< the segments the snapshot lists
+  std::vector<Segment> start;           ///< rebuilt from the segments at the end and the trace, backwards
+  std::vector<Reserve> reserves;        ///< Ranges of expandable segments that are there at the start.
+  std::vector<Reserve> later_reserves;  ///< Those reserved since, in that order.
+  std::vector<Segment> finish;          ///< the segments the snapshot lists
   std::unordered_map<Address, std::uint32_t> start_stacks;  ///< who allocated the blocks of `start`, where known
   std::size_t events = 0;
   bool complete = false;                     ///< The history begins on an empty device.
