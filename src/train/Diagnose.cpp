@@ -47,8 +47,8 @@ std::string first_non_finite(const Step& step, const data::Batch& batch) {
     return fmt::format("the weight '{}'", name);
   first_operator.clear();
   const auto handle = at::addThreadLocalCallback(
-      at::RecordFunctionCallback([](const at::RecordFunction&) -> std::unique_ptr<at::ObserverContext> { return nullptr; },
-                                 look)
+      at::RecordFunctionCallback(
+          [](const at::RecordFunction&) -> std::unique_ptr<at::ObserverContext> { return nullptr; }, look)
           .needsOutputs(true)
           .scopes({at::RecordScope::FUNCTION}));
   try {

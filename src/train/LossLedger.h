@@ -8,8 +8,8 @@
 
 namespace athanor::train {
 
-/// The losses since the last look. On the host a loss is read when it comes; on a device it is kept, and all of them are
-/// read at once when someone looks.
+/// The losses since the last look. On the host a loss is read when it comes; on a device it is kept, and all of them
+/// are read at once when someone looks.
 class LossLedger {
  public:
   struct Bad {

@@ -1,12 +1,12 @@
 #include "athanor/train/Step.h"
 
-#include <torch/nn/utils/clip_grad.h>
-
 #include <optional>
 #include <stdexcept>
 #include <string>
 
 #include "athanor/amp/Autocast.h"
+#include "athanor/nn/Offload.h"
+#include "athanor/optim/Clip.h"
 
 namespace athanor::train {
 namespace {
@@ -24,6 +24,8 @@ Step::Step(models::Model model, Loss loss, torch::optim::Optimizer& optimizer, S
   require(options_.accumulate >= 1, "accumulate must be >= 1, got " + std::to_string(options_.accumulate));
   require(options_.clip_norm >= 0, "clip_norm must be >= 0, got " + std::to_string(options_.clip_norm));
   require(options_.clip_value >= 0, "clip_value must be >= 0, got " + std::to_string(options_.clip_value));
+  if (options_.chunked_loss) head_ = nn::find_linear_head(*model_.module);
+  require(!options_.chunked_loss || head_, "chunked_loss needs a model that derives from nn::HasLinearHead");
   for (const auto& group : optimizer.param_groups())
     parameters_.insert(parameters_.end(), group.params().begin(), group.params().end());
 }
@@ -39,22 +41,33 @@ data::Batch Step::to_device(const data::Batch& batch) const {
 }
 
 Step::Evaluation Step::forward(const data::Batch& batch) const {
-  if (options_.compute == at::kFloat) {
-    const auto output = model_.forward(batch.inputs);
-    return {output, loss_(output, batch.targets)};
-  }
-  const amp::Autocast region(options_.device, options_.compute);
+  // fp32 is no region at all: the bare loop.
+  std::optional<amp::Autocast> region;
+  if (options_.compute != at::kFloat) region.emplace(options_.device, options_.compute);
   const auto output = model_.forward(batch.inputs);
   return {output, loss_(output, batch.targets)};
 }
 
+at::Tensor Step::chunked_loss(const data::Batch& batch) const {
+  std::optional<amp::Autocast> region;
+  if (options_.compute != at::kFloat) region.emplace(options_.device, options_.compute);
+  return nn::linear_cross_entropy(head_->features(batch.inputs), head_->head(), batch.targets, *options_.chunked_loss);
+}
+
+at::Tensor Step::training_loss(const data::Batch& batch) const {
+  std::optional<nn::OffloadScope> offload;
+  if (options_.offload) offload.emplace();
+  return options_.chunked_loss ? chunked_loss(batch) : forward(batch).loss;
+}
+
 at::Tensor Step::backward(const data::Batch& batch) {
   if (micro_batches_ == 0) expected_items_ = batch.items * options_.accumulate;
-  auto loss = forward(to_device(batch)).loss;
+  const auto loss = training_loss(to_device(batch));
   // Alone in its step, a batch's own mean is the mean: the bare loop, to the bit.
   auto weighted = options_.accumulate == 1
                       ? loss
                       : loss * (static_cast<double>(batch.items) / static_cast<double>(expected_items_));
+  if (options_.scaler) weighted = options_.scaler->scale(weighted);
   weighted.backward();
   ++micro_batches_;
   items_ += batch.items;
@@ -73,18 +86,26 @@ void Step::correct_mean() {
 }
 
 void Step::clip() {
-  if (options_.clip_value > 0) torch::nn::utils::clip_grad_value_(parameters_, options_.clip_value);
-  if (options_.clip_norm > 0) torch::nn::utils::clip_grad_norm_(parameters_, options_.clip_norm);
+  if (options_.clip_value <= 0 && options_.clip_norm <= 0) return;
+  if (options_.scaler) options_.scaler->unscale(*optimizer_);
+  if (options_.clip_value > 0) optim::clip_grad_value(parameters_, options_.clip_value);
+  if (options_.clip_norm > 0) gradient_norm_ = optim::clip_grad_norm(parameters_, options_.clip_norm);
 }
 
-bool Step::update() {
-  if (micro_batches_ == 0) return false;
+amp::Stepped Step::update() {
+  if (micro_batches_ == 0) return amp::Stepped(false);
   correct_mean();
   clip();
-  optimizer_->step();
+  amp::Stepped stepped(true);
+  if (options_.scaler) {
+    stepped = options_.scaler->step(*optimizer_);
+    options_.scaler->update();
+  } else {
+    optimizer_->step();
+  }
   optimizer_->zero_grad();
   micro_batches_ = items_ = expected_items_ = 0;
-  return true;
+  return stepped;
 }
 
 Step::Evaluation Step::evaluate(const data::Batch& batch) const {

@@ -4,16 +4,14 @@
 #include <torch/optim/optimizer.h>
 
 #include <cstdint>
-#include <memory>
+#include <optional>
 #include <vector>
 
+#include "athanor/amp/GradScaler.h"
 #include "athanor/data/Dataset.h"
 #include "athanor/models/Model.h"
+#include "athanor/nn/LinearCrossEntropy.h"
 #include "athanor/train/Loss.h"
-
-namespace athanor::amp {
-class GradScaler;
-}
 
 namespace athanor::train {
 
@@ -25,6 +23,9 @@ struct StepOptions {
   double clip_norm = 0.0;                       ///< Scales the gradient down to this norm; 0: does not.
   double clip_value = 0.0;                      ///< Clamps each element of the gradient to ± this; 0: does not.
   amp::GradScaler* scaler = nullptr;            ///< For fp16. Outlives the step.
+  bool offload = false;                         ///< Saved activations wait for backward in host memory.
+  /// The loss of a model with a linear head (nn::HasLinearHead) in chunks, in place of `loss` in training.
+  std::optional<nn::LinearCrossEntropyOptions> chunked_loss = {};
 };
 
 /// One optimizer step, taken apart so that it serves in any loop:
@@ -34,9 +35,8 @@ struct StepOptions {
 ///       if (step.ready()) step.update();
 ///     }
 ///
-/// Nothing in it reads a value off the device, but an update with clip_norm = 0, no scaler and a plain optimizer is as
-/// free of waiting as the bare loop. Micro-batches are weighted by their items, so that the gradient is that of the
-/// mean over all items, also where the last batch is smaller. Not thread-safe.
+/// Nothing in it reads a value off the device. Micro-batches are weighted by their items, so that the gradient is that
+/// of the mean over all items, also where the last batch is smaller. Not thread-safe.
 class Step {
  public:
   /// The optimizer outlives the step. Throws std::invalid_argument for settings out of range.
@@ -50,8 +50,8 @@ class Step {
   /// Whether `accumulate` micro-batches are in.
   [[nodiscard]] bool ready() const { return micro_batches_ >= options_.accumulate; }
   /// Clips, steps the optimizer and clears the gradients. False if the scaler found the gradients not finite and
-  /// nothing was changed. Ends an accumulation that is not full (the end of an epoch) with the right mean.
-  bool update();
+  /// nothing was changed; asking that waits for a GPU. Ends an accumulation that is not full with the right mean.
+  amp::Stepped update();
 
   /// Forward and loss without gradients, in the mode (train or eval) that the model is in.
   struct Evaluation {
@@ -66,6 +66,8 @@ class Step {
 
  private:
   [[nodiscard]] Evaluation forward(const data::Batch& on_device) const;
+  [[nodiscard]] at::Tensor training_loss(const data::Batch& on_device) const;
+  [[nodiscard]] at::Tensor chunked_loss(const data::Batch& on_device) const;
   void correct_mean();
   void clip();
 
@@ -73,6 +75,7 @@ class Step {
   Loss loss_;
   torch::optim::Optimizer* optimizer_;
   StepOptions options_;
+  nn::HasLinearHead* head_ = nullptr;  // of the model, for chunked_loss
   std::vector<at::Tensor> parameters_;
   at::Tensor gradient_norm_;
   std::int64_t micro_batches_ = 0;

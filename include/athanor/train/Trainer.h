@@ -21,12 +21,12 @@
 namespace athanor::train {
 
 struct TrainerOptions {
-  StepOptions step = {};             ///< Device, precision, accumulation, clipping, scaler.
-  std::int64_t max_epochs = 10;      ///< 0: no limit; one of the two must be given.
-  std::int64_t max_steps = 0;        ///< Optimizer steps; 0: no limit.
+  StepOptions step = {};                  ///< Device, precision, accumulation, clipping, scaler.
+  std::int64_t max_epochs = 10;           ///< 0: no limit; one of the two must be given.
+  std::int64_t max_steps = 0;             ///< Optimizer steps; 0: no limit.
   std::int64_t validate_every_steps = 0;  ///< 0: at the end of each epoch.
-  std::vector<Metric> metrics = {};  ///< Besides the loss, on validation and test data.
-  std::string monitor = "val_loss";  ///< What "best" means, where early stopping does not say.
+  std::vector<Metric> metrics = {};       ///< Besides the loss, on validation and test data.
+  std::string monitor = "val_loss";       ///< What "best" means, where early stopping does not say.
   Mode mode = Mode::min;
   std::optional<EarlyStoppingOptions> early_stopping = {};  ///< Has a monitor and a mode of its own.
   double ema_decay = 0.0;  ///< Above 0: validates, tests and keeps as best the average of the weights.
