@@ -31,6 +31,10 @@ void CachingAllocator::complete_free(Address address) {
   if (address != 0) heap_->complete_free(address);
 }
 
+bool CachingAllocator::waits(Address address) const {
+  return heap_->awaiting.contains(address);
+}
+
 void CachingAllocator::record_stream(Address address, Stream stream) {
   if (address != 0) heap_->record_stream(address, stream);
 }

@@ -1,8 +1,12 @@
 #include "athanor/allocator/Replay.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <deque>
 #include <map>
+
+#include "athanor/core/Error.h"
 
 namespace athanor::allocator {
 namespace {
@@ -53,9 +57,11 @@ class Follower {
   }
   Place place(std::int64_t size, bool expandable);
   void see(const Event& event);
+  std::optional<Address> ask(const Step& step);
   void allocate(const Step& step);
   [[nodiscard]] std::optional<std::size_t> struggle(std::size_t begin) const;
   void follow_struggle(std::size_t begin, std::size_t end);
+  [[nodiscard]] bool releases_everything(std::size_t begin) const;
   void release(std::size_t begin, std::size_t end);
 
   const History& history_;
@@ -67,14 +73,16 @@ class Follower {
   std::int64_t held_ = 0, recorded_peak_ = 0;
   std::size_t done_until_ = 0;  // steps that were followed together with an earlier one
   std::size_t next_range_ = 0;
+  bool own_places_ = false;
+  bool struggling_ = false;  // follow_struggle does the counting
 };
 
 Place Follower::place(std::int64_t size, bool expandable) {
-  if (expandable && next_range_ < history_.later_reserves.size()) {
+  if (expandable && !own_places_ && next_range_ < history_.later_reserves.size()) {
     const Reserve& reserve = history_.later_reserves[next_range_++];
     return {reserve.address, reserve.size};
   }
-  if (!expandable && !expected_.empty()) return {expected_.front()->address, unlimited};
+  if (!expandable && !own_places_ && !expected_.empty()) return {expected_.front()->address, unlimited};
   const Address address = synthetic_;
   synthetic_ += static_cast<Address>((size + (1 << 21)) / (1 << 21) * (1 << 21));
   return {address, unlimited};
@@ -86,51 +94,74 @@ void Follower::see(const Event& event) {
     const bool taken = event.action == Action::segment_alloc || event.action == Action::segment_map;
     if (taken && !expected_.empty()) {
       const Step& recorded = *expected_.front();
-      fidelity.segment_allocs.matched += recorded.size == event.size && recorded.address == event.address;
+      fidelity.segment_allocs.matched +=
+          !struggling_ && recorded.size == event.size && recorded.address == event.address;
       expected_.pop_front();
     }
   }
 }
 
-void Follower::allocate(const Step& step) {
-  ++fidelity.addresses.recorded;
+std::optional<Address> Follower::ask(const Step& step) {
   const PoolId pool = step.pool < history_.pools.size() ? history_.pools[step.pool] : PoolId{0, 0};
   const bool shared = pool == PoolId{0, 0};
   if (!shared) model_.begin_pool(pool);
-  const auto address = model_.allocate(step.size, step.stream);
+  std::optional<Address> address;
+  try {
+    address = model_.allocate(step.size, step.stream);
+  } catch (const std::invalid_argument&) {
+    // The recorded place is taken: the model and the history have parted. It goes on elsewhere, and that is counted.
+    own_places_ = true;
+    address = model_.allocate(step.size, step.stream);
+    own_places_ = false;
+  }
   if (!shared) model_.end_pool(pool);
   expected_.clear();
+  return address;
+}
+
+void Follower::allocate(const Step& step) {
+  ++fidelity.addresses.recorded;
+  const auto address = ask(step);
   if (!address) return;
   fidelity.addresses.matched += *address == step.address;
   blocks_[step.address] = {*address, step.stack};
 }
 
+bool Follower::releases_everything(std::size_t begin) const {
+  std::map<Address, std::int64_t> whole;
+  for (const Segment& segment : model_.segments()) {
+    if (segment.expandable) return true;
+    if (segment.blocks.size() == 1 && segment.blocks[0].state == BlockState::free)
+      whole[segment.address] = segment.size;
+  }
+  std::size_t known = 0;
+  for (std::size_t i = begin; i < history_.steps.size(); ++i) {
+    if (history_.steps[i].kind == Step::complete_free) continue;
+    if (!gives_back(history_.steps[i])) break;
+    const auto found = whole.find(history_.steps[i].address);
+    known += found != whole.end() && found->second == history_.steps[i].size;
+  }
+  return known == whole.size();
+}
+
 // A run of releases: what empty_cache would give back, or (after garbage collection, or of oversize blocks) a part of
 // it.
 void Follower::release(std::size_t begin, std::size_t end) {
-  std::map<Address, std::int64_t> free_segments;
-  bool pages = false;
-  for (const Segment& segment : model_.segments()) {
-    pages = pages || segment.expandable;
-    const bool is_free = segment.blocks.size() == 1 && segment.blocks[0].state == BlockState::free;
-    if (is_free && !segment.expandable) free_segments[segment.address] = segment.size;
-  }
   seen_.clear();
-  std::size_t known = 0;
-  for (std::size_t i = begin; i < end; ++i) {
-    const auto found = free_segments.find(history_.steps[i].address);
-    known += found != free_segments.end() && found->second == history_.steps[i].size;
-  }
-  if (pages || known == free_segments.size()) {
+  if (releases_everything(begin)) {
     model_.empty_cache();
   } else {
     for (std::size_t i = begin; i < end; ++i) model_.release_segment(history_.steps[i].address);
   }
+  // With max_split_size one allocation gives oversize blocks back first, the rest after: the order is that of two
+  // releases.
+  const bool any_order = history_.settings.max_split_size != unlimited;
   for (std::size_t i = begin, at = 0; i < end; ++i) {
     const Step& step = history_.steps[i];
     ++fidelity.segment_frees.recorded;
     held_ -= step.size;
-    if (at < seen_.size() && seen_[at].address == step.address && seen_[at].size == step.size) {
+    const auto same = [&](const Event& event) { return event.address == step.address && event.size == step.size; };
+    if (any_order ? std::ranges::any_of(seen_, same) : at < seen_.size() && same(seen_[at])) {
       ++fidelity.segment_frees.matched;
       ++at;
     }
@@ -141,6 +172,7 @@ void Follower::release(std::size_t begin, std::size_t end) {
 // step that ends it. The trace then shows pages taken before pages given back, or taken and no allocation.
 std::optional<std::size_t> Follower::struggle(std::size_t begin) const {
   bool mapped = false, again = false;
+  const bool released_first = gives_back(history_.steps[begin]);
   for (std::size_t i = begin; i < history_.steps.size(); ++i) {
     const Step& step = history_.steps[i];
     if (step.kind == Step::segment_map) {
@@ -148,8 +180,12 @@ std::optional<std::size_t> Follower::struggle(std::size_t begin) const {
     } else if (step.kind == Step::segment_unmap) {
       again = again || mapped;
     } else if (step.kind == Step::alloc || step.kind == Step::oom) {
-      return again || (mapped && step.kind == Step::oom) ? std::optional(i) : std::nullopt;
-    } else if (step.kind != Step::complete_free) {
+      // An allocation releases once: what was released before that was the program's own empty_cache().
+      if (again && released_first) return std::nullopt;
+      if (again || (mapped && step.kind == Step::oom)) return i;
+      return std::nullopt;
+    } else if (step.kind != Step::complete_free && step.kind != Step::segment_free &&
+               step.kind != Step::segment_alloc) {
       break;
     }
   }
@@ -174,16 +210,19 @@ void Follower::follow_struggle(std::size_t begin, std::size_t end) {
   }
   recorded_peak_ = std::max(recorded_peak_, capacity);
   seen_.clear();
+  struggling_ = true;
   model_.set_capacity(capacity);
   if (history_.steps[end].kind == Step::alloc) {
     allocate(history_.steps[end]);
   } else {
-    (void)model_.allocate(history_.steps[end].size, history_.steps[end].stream);
+    (void)ask(history_.steps[end]);
   }
   model_.set_capacity(unlimited);
+  struggling_ = false;
   for (std::size_t i = 0; i < recorded.size() && i < seen_.size(); ++i) {
-    const bool same = recorded[i]->address == seen_[i].address && recorded[i]->size == seen_[i].size &&
-                      takes(*recorded[i]) == (seen_[i].action == Action::segment_map);
+    const bool same =
+        recorded[i]->address == seen_[i].address && recorded[i]->size == seen_[i].size &&
+        takes(*recorded[i]) == (seen_[i].action == Action::segment_map || seen_[i].action == Action::segment_alloc);
     if (same) (takes(*recorded[i]) ? fidelity.segment_allocs : fidelity.segment_frees).matched++;
   }
 }
@@ -192,7 +231,8 @@ void Follower::step(std::size_t index) {
   if (index < done_until_) return;
   const Step& step = history_.steps[index];
   if (takes(step) || gives_back(step)) {
-    if (const auto end = struggle(index)) {
+    const auto end = struggle(index);
+    if (end) {
       follow_struggle(index, *end);
       done_until_ = *end + 1;
       return;
@@ -222,7 +262,11 @@ void Follower::step(std::size_t index) {
       return;
     }
     blocks_.erase(held);
-    step.kind == Step::free ? model_.free(address) : model_.complete_free(address);
+    if (step.kind == Step::free) {
+      model_.free(address);
+    } else if (model_.waits(address)) {
+      model_.complete_free(address);
+    }
   }
 }
 
@@ -280,7 +324,7 @@ void find_holders(const Snapshot& snapshot, const Follower& follower, Replay& re
 
 }  // namespace
 
-Replay replay(const Snapshot& snapshot, const History& history, std::size_t samples) {
+Replay replay(const Snapshot& snapshot, const History& history, std::size_t samples) try {
   Replay result;
   Follower follower(history);
   const std::size_t stretch = std::max<std::size_t>(1, history.steps.size() / std::max<std::size_t>(1, samples / 2));
@@ -305,6 +349,8 @@ Replay replay(const Snapshot& snapshot, const History& history, std::size_t samp
   result.segments_at_peak = again.model().segments();
   find_holders(snapshot, again, result);
   return result;
+} catch (const std::invalid_argument& error) {
+  throw Error(fmt::format("the snapshot contradicts itself: {}", error.what()));
 }
 
 }  // namespace athanor::allocator

@@ -186,7 +186,7 @@ class Ranges {
       if (r.device != history.device || !r.segment.expandable) others_.push_back(r.segment.address);
     for (std::size_t i = 0; i < history.steps.size(); ++i) follow(i);
     std::ranges::sort(others_);
-    for (const Life& life : lives_) write(life);
+    write();
   }
 
  private:
@@ -235,20 +235,33 @@ class Ranges {
     }
   }
 
-  void write(const Life& life) {
-    constexpr std::int64_t assumed = std::int64_t{1} << 38;
-    Reserve reserve{life.base, static_cast<std::int64_t>(life.end - life.base) + assumed, std::get<0>(life.key),
-                    std::get<1>(life.key), std::get<2>(life.key)};
+  /// From a range's base to whatever begins behind it while it lives; unlimited if nothing does.
+  [[nodiscard]] std::int64_t room(const Life& life) const {
+    std::int64_t room = unlimited;
     const auto limit = [&](Address other) {
-      if (other > life.base && other >= life.end)
-        reserve.size = std::min(reserve.size, static_cast<std::int64_t>(other - life.base));
+      if (other > life.base && other >= life.end) room = std::min(room, static_cast<std::int64_t>(other - life.base));
     };
     if (const auto next = std::ranges::lower_bound(others_, life.end); next != others_.end()) limit(*next);
     for (const Life& other : lives_)
       if (other.key != life.key && other.from <= life.to && life.from <= other.to) limit(other.base);
-    const std::int64_t page = reserve.large ? history_.settings.large_segment_size : small_segment;
-    reserve.size = reserve.size / page * page;
-    (life.at_start ? history_.reserves : history_.later_reserves).push_back(reserve);
+    return room;
+  }
+
+  /// Every range is as long, up to its page: 1 1/8 of the device. So the closest neighbours bound them all.
+  void write() {
+    std::int64_t bound = unlimited;
+    for (const Life& life : lives_) bound = std::min(bound, room(life));
+    if (bound != unlimited) history_.total_memory = bound / 9 * 8;
+    for (const Life& life : lives_) {
+      const std::int64_t page = std::get<2>(life.key) ? history_.settings.large_segment_size : small_segment;
+      constexpr std::int64_t assumed = std::int64_t{1} << 38;
+      const auto used = static_cast<std::int64_t>(life.end - life.base);
+      const std::int64_t wanted =
+          bound == unlimited ? used + assumed : std::max(used, (bound + page - 1) / page * page);
+      const std::int64_t size = std::min(wanted, room(life)) / page * page;
+      (life.at_start ? history_.reserves : history_.later_reserves)
+          .push_back({life.base, size, std::get<0>(life.key), std::get<1>(life.key), std::get<2>(life.key)});
+    }
   }
 
   History& history_;

@@ -66,7 +66,11 @@ void run(Run& state, const History& history) {
         state.model.request_free(block->second);
         continue;
       }
-      step.kind == Step::free ? state.model.free(block->second) : state.model.complete_free(block->second);
+      if (step.kind == Step::free) {
+        state.model.free(block->second);
+      } else if (state.model.waits(block->second)) {
+        state.model.complete_free(block->second);
+      }
       state.blocks.erase(block);
     }
   }

@@ -65,6 +65,7 @@ class CachingAllocator {
   /// when the model waits for all streams: empty_cache, or a full device).
   void request_free(Address address);
   void complete_free(Address address);
+  [[nodiscard]] bool waits(Address address) const;  ///< for complete_free
 
   /// torch.cuda.empty_cache: waits for all streams and gives unsplit free segments (or free pages) back to the driver.
   void empty_cache();
