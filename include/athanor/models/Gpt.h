@@ -6,6 +6,7 @@
 #include <memory>
 
 #include "athanor/nn/Blocks.h"
+#include "athanor/nn/LinearCrossEntropy.h"
 
 namespace athanor::models {
 
@@ -24,7 +25,7 @@ struct GptOptions {
 /// vocabulary]. Parameters: transformer.{wte,wpe}.weight,
 /// transformer.h.I.{ln_1,attn.c_attn,attn.c_proj,ln_2,mlp.c_fc,mlp.c_proj}.*, transformer.ln_f.*: nanoGPT's names, with
 /// its lm_head.weight being transformer.wte.weight.
-class GptImpl : public torch::nn::Module, public nn::Blocks {
+class GptImpl : public torch::nn::Module, public nn::Blocks, public nn::HasLinearHead {
  public:
   /// Throws std::invalid_argument if width is not divisible by heads.
   explicit GptImpl(GptOptions options);
@@ -32,8 +33,9 @@ class GptImpl : public torch::nn::Module, public nn::Blocks {
 
   /// What the output layer is applied to, [N, T, width], and its weight, [vocabulary, width]: for a loss that never
   /// holds all logits at once.
-  at::Tensor features(const at::Tensor& tokens);
+  at::Tensor features(const at::Tensor& tokens) override;
   [[nodiscard]] at::Tensor head_weight() const;
+  [[nodiscard]] nn::LinearHead head() const override { return {head_weight(), {}}; }
 
   [[nodiscard]] std::int64_t block_count() const override { return options_.layers; }
   [[nodiscard]] const GptOptions& options() const { return options_; }
