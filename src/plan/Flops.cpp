@@ -11,17 +11,17 @@ namespace {
 
 using Inputs = c10::ArrayRef<c10::IValue>;
 
-double size(const at::Tensor& tensor, std::int64_t dimension) {
+double extent_of(const at::Tensor& tensor, std::int64_t dimension) {
   return static_cast<double>(tensor.size(dimension));
 }
 
-double numel(const at::Tensor& tensor) {
+double elements(const at::Tensor& tensor) {
   return static_cast<double>(tensor.numel());
 }
 
 // a [m, k] · b [k, n], batched or not.
 double product(const at::Tensor& a, const at::Tensor& b) {
-  return 2 * numel(a) * size(b, -1);
+  return 2 * elements(a) * extent_of(b, -1);
 }
 
 template <std::size_t a, std::size_t b>
@@ -31,15 +31,15 @@ double product_of(Inputs inputs) {
 
 // Each of the output's places takes a product with one filter of weight [out, in / groups, kernel…].
 double convolution(double output_elements, const at::Tensor& weight) {
-  return 2 * output_elements * numel(weight) / size(weight, 0);
+  return 2 * output_elements * elements(weight) / extent_of(weight, 0);
 }
 
 double convolution_forward(Inputs inputs) {
   const auto& input = inputs[0].toTensor();
   const auto& weight = inputs[1].toTensor();
   const bool transposed = inputs.size() > 6 && inputs[6].isBool() && inputs[6].toBool();
-  if (transposed) return convolution(numel(input), weight);
-  double places = size(input, 0);
+  if (transposed) return convolution(elements(input), weight);
+  double places = extent_of(input, 0);
   const auto stride = inputs[3].toIntVector(), padding = inputs[4].toIntVector(), dilation = inputs[5].toIntVector();
   for (std::int64_t d = 2; d < input.dim(); ++d) {
     const auto at = [d](const std::vector<std::int64_t>& values) {
@@ -48,14 +48,14 @@ double convolution_forward(Inputs inputs) {
     const auto extent = at(dilation) * (weight.size(d) - 1) + 1;
     places *= static_cast<double>((input.size(d) + 2 * at(padding) - extent) / at(stride) + 1);
   }
-  return convolution(places * size(weight, 0), weight);
+  return convolution(places * extent_of(weight, 0), weight);
 }
 
 // convolution_backward(grad_output, input, weight, bias_sizes, stride, …, groups, output_mask)
 double convolution_backward(Inputs inputs) {
   const auto mask = inputs[inputs.size() - 1].toBoolList();
   const double products = (mask.size() > 0 && mask[0] ? 1 : 0) + (mask.size() > 1 && mask[1] ? 1 : 0);
-  return products * convolution(numel(inputs[0].toTensor()), inputs[2].toTensor());
+  return products * convolution(elements(inputs[0].toTensor()), inputs[2].toTensor());
 }
 
 // query [B, H, S, D], key [B, H, T, D] at `query` and after it; `causal` is where the schema has is_causal.
@@ -63,7 +63,7 @@ template <std::size_t query, std::size_t causal, int products>
 double attention(Inputs inputs) {
   const auto& q = inputs[query].toTensor();
   const auto& k = inputs[query + 1].toTensor();
-  return products * 2 * numel(q) * size(k, -2) * (inputs[causal].toBool() ? 0.5 : 1);
+  return products * 2 * elements(q) * extent_of(k, -2) * (inputs[causal].toBool() ? 0.5 : 1);
 }
 
 const std::map<std::string_view, std::function<double(Inputs)>>& formulas() {

@@ -65,9 +65,9 @@ Estimate roofline(std::span<const Work> work, const gpu::Gpu& gpu, const Rooflin
     else
       estimate.memory += longest;
     if (link > 0) estimate.transfers += each.host_bytes / link;
-    estimate.launches += options.launch_seconds;
     ++estimate.operators;
   }
+  estimate.launches = static_cast<double>(estimate.operators) * options.launch_seconds;
   estimate.seconds = total(estimate);
   return estimate;
 }

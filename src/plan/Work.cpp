@@ -2,6 +2,7 @@
 
 #include <ATen/Context.h>
 #include <ATen/core/Tensor.h>
+#include <ATen/core/function_schema.h>
 #include <ATen/record_function.h>
 
 #include <atomic>
@@ -18,7 +19,9 @@ struct Frame final : at::ObserverContext {
   bool has_children = false;
   bool whole = false;   // counted whole: what it is made of counts for nothing
   bool inside = false;  // of one that is counted whole
+  bool free = false;
   Frame* parent = nullptr;
+  Work work;
 };
 
 thread_local Frame* current = nullptr;
@@ -97,21 +100,22 @@ bool gathers(std::string_view op) {
   return op == "aten::embedding" || op == "aten::index_select" || op == "aten::gather" || op == "aten::index";
 }
 
-Traffic traffic_of(const at::RecordFunction& function) {
-  const auto inputs = function.inputs();
-  Traffic in, out;
-  for (const auto& output : function.outputs()) out.add(output);
-  for (std::size_t i = 0; i < inputs.size(); ++i)
-    if (i > 0 || !gathers(function.name())) in.add(inputs[i]);
-  if (gathers(function.name())) in.device += out.device;
-  // Operators that return nothing say in their schema what they write.
-  if (const auto schema = function.operator_schema(); schema && function.outputs().empty())
-    for (std::size_t i = 0; i < inputs.size() && i < schema->arguments().size(); ++i)
-      if (const auto* alias = schema->arguments()[i].alias_info(); alias != nullptr && alias->isWrite())
-        out.add(inputs[i]);
+// Inputs can be seen when an operator starts, outputs when it ends.
+Traffic read_by(const at::RecordFunction& function) {
   const std::string_view op = function.name();
-  const bool only_writes = op == "aten::fill_" || op == "aten::zero_";
-  return {(only_writes ? 0 : in.device) + out.device, in.host};
+  const auto inputs = function.inputs();
+  Traffic traffic;
+  for (std::size_t i = gathers(op) ? 1 : 0; i < inputs.size(); ++i) traffic.add(inputs[i]);
+  if (op == "aten::fill_" || op == "aten::zero_") traffic.device = 0;
+  // Operators over lists of tensors that return nothing say in their schema what they write; reading it is slow.
+  if (!op.starts_with("aten::_fused") && !op.starts_with("aten::_foreach") && !op.starts_with("aten::_amp"))
+    return traffic;
+  const auto schema = function.operator_schema();
+  if (!schema || !schema->returns().empty()) return traffic;
+  for (std::size_t i = 0; i < inputs.size() && i < schema->arguments().size(); ++i)
+    if (const auto* alias = schema->arguments()[i].alias_info(); alias != nullptr && alias->isWrite())
+      traffic.add(inputs[i]);
+  return traffic;
 }
 
 at::ScalarType dtype_of(c10::ArrayRef<c10::IValue> inputs) {
@@ -137,52 +141,67 @@ struct WorkCounter::State {
   std::vector<Work> notes;
   at::CallbackHandle handle = 0;
 
-  void note(const at::RecordFunction& function);
+  void begin(Frame& frame, const at::RecordFunction& function) const;
+  void end(Frame& frame, const at::RecordFunction& function);
 };
 
-// The callbacks are plain functions, so the one counter that counts is known by this pointer.
-namespace {
-std::atomic<WorkCounter::State*> counting = nullptr;
+void WorkCounter::State::begin(Frame& frame, const at::RecordFunction& function) const {
+  const std::string_view op = function.name();
+  const auto traffic = read_by(function);
+  frame.work = {std::string(op), "", 0, traffic.device + (device_only ? 0 : traffic.host), 0};
+  if (op == "aten::copy_") frame.work.host_bytes = traffic.host;
+  if (const auto count = flops(op, function.inputs())) {
+    frame.work.flops = *count;
+    frame.work.rate = rate_of(op, dtype_of(function.inputs()));
+  }
 }
 
-void WorkCounter::State::note(const at::RecordFunction& function) {
-  const std::string_view op = function.name();
-  if (is_free(op)) return;
-  const auto traffic = traffic_of(function);
-  if (device_only && traffic.device == 0) return;
-  Work work{std::string(op), "", 0, traffic.device, 0};
-  if (!device_only) work.bytes += traffic.host;
-  if (op == "aten::copy_") work.host_bytes = traffic.host;
-  if (const auto count = flops(op, function.inputs())) {
-    work.flops = *count;
-    work.rate = rate_of(op, dtype_of(function.inputs()));
-  }
+void WorkCounter::State::end(Frame& frame, const at::RecordFunction& function) {
+  Traffic written;
+  for (const auto& output : function.outputs()) written.add(output);
+  if (gathers(frame.work.op)) written.device *= 2;
+  frame.work.bytes += written.device + (device_only ? 0 : written.host);
+  if (frame.work.bytes == 0 && frame.work.flops == 0) return;
   const std::lock_guard lock(mutex);
-  notes.push_back(std::move(work));
+  notes.push_back(std::move(frame.work));
 }
+
+namespace {
+
+// The callbacks are plain functions, so the one counter that counts is known by this pointer.
+std::atomic<WorkCounter::State*> counting = nullptr;
+
+std::unique_ptr<at::ObserverContext> on_start(const at::RecordFunction& function) {
+  auto frame = std::make_unique<Frame>();
+  frame->parent = current;
+  frame->whole = has_flops(function.name());
+  frame->free = is_free(function.name());
+  if (current != nullptr) {
+    frame->inside = current->whole || current->inside;
+    if (!frame->free) current->has_children = true;
+  }
+  current = frame.get();
+  if (const auto* state = counting.load(); state != nullptr && !frame->free && !frame->inside)
+    state->begin(*frame, function);
+  return frame;
+}
+
+void on_end(const at::RecordFunction& function, at::ObserverContext* context) {
+  auto& frame = *static_cast<Frame*>(context);
+  current = frame.parent;
+  if (frame.free || frame.inside || (frame.has_children && !frame.whole)) return;
+  if (auto* state = counting.load()) state->end(frame, function);
+}
+
+}  // namespace
 
 WorkCounter::WorkCounter(bool device_only) : state_(std::make_unique<State>()) {
   state_->device_only = device_only;
   counting = state_.get();
-  const auto start = [](const at::RecordFunction& function) -> std::unique_ptr<at::ObserverContext> {
-    auto frame = std::make_unique<Frame>();
-    frame->parent = current;
-    frame->whole = has_flops(function.name());
-    if (current != nullptr) {
-      frame->inside = current->whole || current->inside;
-      if (!is_free(function.name())) current->has_children = true;
-    }
-    current = frame.get();
-    return frame;
-  };
-  const auto end = [](const at::RecordFunction& function, at::ObserverContext* context) {
-    auto* frame = static_cast<Frame*>(context);
-    current = frame->parent;
-    if (frame->inside || (frame->has_children && !frame->whole)) return;
-    if (auto* state = counting.load()) state->note(function);
-  };
-  state_->handle = at::addGlobalCallback(
-      at::RecordFunctionCallback(start, end).needsInputs(true).needsOutputs(true).scopes({at::RecordScope::FUNCTION}));
+  state_->handle = at::addGlobalCallback(at::RecordFunctionCallback(on_start, on_end)
+                                             .needsInputs(true)
+                                             .needsOutputs(true)
+                                             .scopes({at::RecordScope::FUNCTION}));
 }
 
 WorkCounter::~WorkCounter() {

@@ -31,8 +31,9 @@ class WorkCounter {
   /// What was noted so far, in order; the notes start anew.
   [[nodiscard]] std::vector<Work> take();
 
+  struct State;  // of Work.cpp
+
  private:
-  struct State;
   std::unique_ptr<State> state_;
 };
 
