@@ -30,13 +30,13 @@ Part read_part(const std::filesystem::path& images_path, const std::filesystem::
   if (part.images.dim() != 3 || part.images.scalar_type() != at::kByte)
     throw Error(fmt::format("cannot use {}: images must be bytes in 3 dimensions, these are {} in {}",
                             images_path.string(), toString(part.images.scalar_type()), part.images.dim()));
+  if (part.images.numel() == 0) throw Error(fmt::format("cannot use {}: it holds no images", images_path.string()));
   if (part.labels.dim() != 1 || part.labels.scalar_type() != at::kByte)
     throw Error(fmt::format("cannot use {}: labels must be bytes in 1 dimension, these are {} in {}",
                             labels_path.string(), toString(part.labels.scalar_type()), part.labels.dim()));
   if (part.images.size(0) != part.labels.size(0))
     throw Error(fmt::format("{} holds {} images, but {} holds {} labels: they do not belong together",
                             images_path.string(), part.images.size(0), labels_path.string(), part.labels.size(0)));
-  if (part.images.numel() == 0) throw Error(fmt::format("cannot use {}: it holds no images", images_path.string()));
   part.images = part.images.unsqueeze(1);
   part.labels = part.labels.to(at::kLong);
   return part;

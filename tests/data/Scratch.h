@@ -1,11 +1,14 @@
 #pragma once
 #include <gtest/gtest.h>
 #include <unistd.h>
+#include <zlib.h>
 
+#include <cstdint>
 #include <filesystem>
 #include <fstream>
 #include <stdexcept>
 #include <string>
+#include <vector>
 
 #include "athanor/core/Config.h"
 
@@ -21,7 +24,7 @@ class Scratch : public testing::Test {
   }
   void TearDown() override { std::filesystem::remove_all(folder_); }
 
-  std::filesystem::path write(const std::string& name, const std::string& content) const {
+  [[nodiscard]] std::filesystem::path write(const std::string& name, const std::string& content) const {
     std::ofstream(folder_ / name, std::ios::binary) << content;
     return folder_ / name;
   }
@@ -36,6 +39,28 @@ class Scratch : public testing::Test {
   std::filesystem::path folder_;
 };
 
+/// An IDX file of bytes: the header for these sizes, then the data.
+inline std::string idx(const std::vector<std::uint32_t>& sizes, const std::string& data, char type = 8) {
+  std::string file{'\0', '\0', type, static_cast<char>(sizes.size())};
+  for (const auto size : sizes)
+    for (const int shift : {24, 16, 8, 0}) file += static_cast<char>(size >> shift);
+  return file + data;
+}
+
+inline std::string gzipped(const std::string& content) {
+  z_stream stream{};
+  deflateInit2(&stream, 9, Z_DEFLATED, 15 + 16, 8, Z_DEFAULT_STRATEGY);
+  std::string result(deflateBound(&stream, content.size()) + 32, '\0');
+  stream.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(content.data()));
+  stream.avail_in = static_cast<uInt>(content.size());
+  stream.next_out = reinterpret_cast<Bytef*>(result.data());
+  stream.avail_out = static_cast<uInt>(result.size());
+  deflate(&stream, Z_FINISH);
+  result.resize(stream.total_out);
+  deflateEnd(&stream);
+  return result;
+}
+
 /// What an exception of this type said, or "nothing thrown".
 template <class Exception, class Function>
 std::string message_of(Function&& function) {
@@ -47,6 +72,7 @@ std::string message_of(Function&& function) {
   return "nothing thrown";
 }
 
-#define EXPECT_SAYS(message, part) EXPECT_NE((message).find(part), std::string::npos) << (message)
+#define EXPECT_SAYS(message, part) \
+  EXPECT_NE(std::string(message).find(part), std::string::npos) << "\"" << (message) << "\" lacks \"" << (part) << "\""
 
 }  // namespace athanor::data
