@@ -132,12 +132,12 @@ at::Tensor GptImpl::features(const at::Tensor& tokens) {
   return stack_->ln_f(x);
 }
 
-at::Tensor GptImpl::head_weight() const {
-  return stack_->wte->weight;
+nn::LinearHead GptImpl::head() const {
+  return {.weight = stack_->wte->weight, .bias = {}};
 }
 
 at::Tensor GptImpl::forward(at::Tensor tokens) {
-  return at::linear(features(tokens), head_weight());
+  return at::linear(features(tokens), stack_->wte->weight);
 }
 
 }  // namespace athanor::models

@@ -133,6 +133,14 @@ TEST(Gpt, NeverLooksAhead) {
   EXPECT_THROW(gpt->forward(torch::zeros({1, 9}, at::kLong)), c10::Error);
 }
 
+TEST(Gpt, OutputIsItsHeadOfItsFeatures) {
+  Gpt gpt(GptOptions{.layers = 1, .heads = 2, .width = 16, .block = 8, .vocabulary = 11});
+  const auto tokens = torch::randint(0, 11, {2, 8}, at::kLong);
+  auto* split = nn::find_linear_head(*gpt);
+  ASSERT_TRUE(split);
+  EXPECT_TRUE(torch::equal(gpt->forward(tokens), torch::linear(split->features(tokens), split->head().weight)));
+}
+
 std::string refusal(const std::string& toml) {
   try {
     const auto table = core::Config::from_text(toml, "test.toml");

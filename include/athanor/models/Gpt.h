@@ -31,11 +31,9 @@ class GptImpl : public torch::nn::Module, public nn::Blocks, public nn::HasLinea
   explicit GptImpl(GptOptions options);
   at::Tensor forward(at::Tensor tokens);
 
-  /// What the output layer is applied to, [N, T, width], and its weight, [vocabulary, width]: for a loss that never
-  /// holds all logits at once.
+  /// What the output layer is applied to, [N, T, width], and that layer: for a loss that never holds all logits.
   at::Tensor features(const at::Tensor& tokens) override;
-  [[nodiscard]] at::Tensor head_weight() const;
-  [[nodiscard]] nn::LinearHead head() const override { return {head_weight(), {}}; }
+  [[nodiscard]] nn::LinearHead head() const override;
 
   [[nodiscard]] std::int64_t block_count() const override { return options_.layers; }
   [[nodiscard]] const GptOptions& options() const { return options_; }
