@@ -1,0 +1,34 @@
+#pragma once
+#include <ATen/core/dispatch/Dispatcher.h>
+
+#include <vector>
+
+namespace athanor::rehearse::phantom {
+
+/// What an operator's schema says about its results: per result the argument it is (written) or looks into (viewed),
+/// or -1; and what the ledger calls it.
+struct Signature {
+  std::vector<int> written;
+  std::vector<int> viewed;
+  std::vector<int> written_arguments;
+  bool all_written = true;
+  bool resizes_outputs = false;  ///< Has out= arguments, of whatever name.
+  bool has_meta = false;
+  std::uint16_t name = 0;
+};
+
+/// The signature of an operator, kept per operator while the phantom is installed.
+const Signature& signature_of(const c10::OperatorHandle& op);
+void forget_signatures();
+
+/// Every operator nobody has a rule for: runs on the Meta device (shapes only), and its results are given memory.
+/// Throws, naming the operator and where its rule goes, where Meta does not know it either.
+void fallback(const c10::OperatorHandle& op, c10::DispatchKeySet keys, torch::jit::Stack* stack);
+
+/// In-place operators whose CUDA kernel allocates nothing outside: leaves the written arguments as the results.
+void write_in_place(const c10::OperatorHandle& op, torch::jit::Stack* stack);
+
+/// The module whose parameter an operator touches, if any.
+void find_module(const torch::jit::Stack& stack, std::size_t arguments);
+
+}  // namespace athanor::rehearse::phantom

@@ -1,0 +1,247 @@
+#include "rehearse/phantom/Recorder.h"
+
+#include <ATen/SequenceNumber.h>
+#include <ATen/core/grad_mode.h>
+#include <c10/util/Exception.h>
+#include <torch/csrc/autograd/graph_task.h>
+#include <torch/csrc/autograd/node.h>
+
+#include <algorithm>
+
+#include "rehearse/phantom/Memory.h"
+
+namespace athanor::rehearse::phantom {
+namespace {
+
+thread_local Scope* current_scope = nullptr;
+
+bool autograd_runs_here() {
+  return torch::autograd::get_current_graph_task_id() >= 0;
+}
+
+}  // namespace
+
+Scope::Scope(std::uint16_t name) : operator_name(name), outer(current_scope) {
+  if (outer != nullptr) {
+    operator_name = outer->operator_name;
+    module = outer->module;
+  }
+  current_scope = this;
+}
+Scope::~Scope() {
+  current_scope = outer;
+}
+Scope* Scope::current() {
+  return current_scope;
+}
+
+Recorder::Recorder(int devices, const allocator::DeviceOptions& options) {
+  interned_[""] = 0;
+  for (int i = 0; i < devices; ++i) models_.emplace_back(options);
+}
+
+Recorder::Allocation Recorder::allocate(std::int64_t bytes, Place place) {
+  const std::lock_guard lock(mutex_);
+  return allocate_locked(bytes, place);
+}
+
+Recorder::Allocation Recorder::allocate(const Scratch& scratch, Place place) {
+  const std::lock_guard lock(mutex_);
+  const auto allocation = allocate_locked(scratch.bytes, place);
+  auto& block = ledger_.blocks[allocation.block];
+  block.confidence = scratch.confidence;
+  block.low = scratch.low < 0 ? scratch.bytes : scratch.low;
+  block.high = scratch.high < 0 ? scratch.bytes : scratch.high;
+  mark_block(allocation.block, Category::workspace, block.module);
+  return allocation;
+}
+
+Recorder::Allocation Recorder::allocate_locked(std::int64_t bytes, Place place) {
+  observe_phase();
+  auto& model = models_.at(static_cast<std::size_t>(place.device));
+  const auto address = model.allocate(bytes, place.stream);
+  TORCH_CHECK_WITH(OutOfMemoryError, address.has_value(), "phantom GPU: out of memory allocating ", bytes, " bytes; ",
+                   model.allocated(), " are allocated and ", model.reserved(), " reserved");
+  Block block;
+  block.address = *address;
+  block.requested = block.low = block.high = bytes;
+  const auto held = model.block(*address);
+  block.size = held ? held->size : bytes;
+  block.step = step_;
+  block.phase = phase();
+  block.device = static_cast<std::uint16_t>(place.device);
+  block.stream = static_cast<std::uint16_t>(place.stream);
+  if (current_scope != nullptr) block.operator_name = current_scope->operator_name;
+  block.module = module_now();
+  block.born = static_cast<std::uint32_t>(ledger_.events.size());
+  const auto index = static_cast<std::uint32_t>(ledger_.blocks.size());
+  ledger_.blocks.push_back(block);
+  marked_.push_back(false);
+  record(index, false);
+  return {index, *address};
+}
+
+void Recorder::release(std::uint32_t index) noexcept {
+  const std::lock_guard lock(mutex_);
+  observe_phase();
+  auto& block = ledger_.blocks[index];
+  models_[block.device].free(block.address);
+  block.died = static_cast<std::uint32_t>(ledger_.events.size());
+  record(index, true);
+}
+
+void Recorder::record(std::uint32_t index, bool free) {
+  const auto& model = models_[ledger_.blocks[index].device];
+  ledger_.events.push_back({index, free, phase(), step_, model.allocated(), model.reserved()});
+}
+
+void Recorder::record_stream(std::uint32_t block, std::uint64_t stream) {
+  const std::lock_guard lock(mutex_);
+  models_[ledger_.blocks[block].device].record_stream(ledger_.blocks[block].address, stream);
+}
+
+void Recorder::synchronize(std::uint64_t stream) {
+  const std::lock_guard lock(mutex_);
+  for (auto& model : models_) model.synchronize(stream);
+}
+
+void Recorder::empty_cache() {
+  const std::lock_guard lock(mutex_);
+  for (auto& model : models_) model.empty_cache();
+}
+
+void Recorder::watch(const std::string& path, const at::Tensor& tensor, bool is_parameter) {
+  const std::lock_guard lock(mutex_);
+  const auto dot = path.rfind('.');
+  watched_.push_back({intern_locked(dot == std::string::npos ? "" : path.substr(0, dot)),
+                      tensor.getIntrusivePtr(), is_parameter});
+}
+
+void Recorder::mark(const at::Tensor& tensor, Category category) {
+  const std::lock_guard lock(mutex_);
+  if (const auto block = block_of(tensor, this); block >= 0)
+    mark_block(block, category, ledger_.blocks[static_cast<std::size_t>(block)].module);
+}
+
+void Recorder::adopt(const at::Tensor& tensor) {
+  const std::lock_guard lock(mutex_);
+  const auto index = block_of(tensor, this);
+  if (index < 0 || current_scope == nullptr) return;
+  auto& block = ledger_.blocks[static_cast<std::size_t>(index)];
+  if (block.operator_name == 0) block.operator_name = current_scope->operator_name;
+}
+
+void Recorder::mark_block(std::int64_t block, Category category, std::uint16_t module) {
+  const auto index = static_cast<std::size_t>(block);
+  ledger_.blocks[index].category = category;
+  ledger_.blocks[index].module = module;
+  marked_[index] = true;
+}
+
+// Finds what the watched tensors hold now: `.to(device)` swaps storages, backward makes gradients.
+void Recorder::look() {
+  module_of_storage_.clear();
+  for (const auto& watched : watched_) {
+    const auto impl = watched.tensor.lock();
+    if (!impl) continue;
+    const at::Tensor tensor(impl);
+    if (!tensor.has_storage()) continue;
+    if (const auto block = block_of(tensor, this); block >= 0) {
+      mark_block(block, Category::parameters, watched.path);
+      module_of_storage_[tensor.storage().unsafeGetStorageImpl()] = watched.path;
+    }
+    if (!watched.is_parameter) continue;
+    if (const auto& gradient = tensor.grad(); gradient.defined() && gradient.has_storage())
+      if (const auto block = block_of(gradient, this); block >= 0) mark_block(block, Category::gradients, watched.path);
+  }
+}
+
+void Recorder::begin_step(std::int32_t step) {
+  const std::lock_guard lock(mutex_);
+  look();
+  step_ = step;
+  in_backward_ = after_backward_ = false;
+  module_by_sequence_.clear();
+}
+
+void Recorder::push_phase(Phase phase) {
+  const std::lock_guard lock(mutex_);
+  look();
+  stated_.push_back(phase);
+}
+
+void Recorder::pop_phase() {
+  const std::lock_guard lock(mutex_);
+  if (!stated_.empty()) stated_.pop_back();
+}
+
+void Recorder::observe_phase() {
+  const bool backward = autograd_runs_here();
+  if (in_backward_ && !backward) {
+    after_backward_ = true;
+    look();
+  }
+  in_backward_ = backward;
+}
+
+Phase Recorder::phase() const {
+  if (!stated_.empty()) return stated_.back();
+  if (step_ == 0) return Phase::setup;
+  if (in_backward_) return Phase::backward;
+  return after_backward_ && !at::GradMode::is_enabled() ? Phase::optimizer : Phase::forward;
+}
+
+std::uint16_t Recorder::module_now() const {
+  if (current_scope != nullptr && current_scope->module != 0) return current_scope->module;
+  if (!in_backward_) return module_;
+  const auto node = torch::autograd::get_current_node();
+  if (!node) return 0;
+  const auto after = std::upper_bound(module_by_sequence_.begin(), module_by_sequence_.end(), node->sequence_nr(),
+                                      [](std::uint64_t number, const auto& entry) { return number < entry.first; });
+  return after == module_by_sequence_.begin() ? std::uint16_t{0} : std::prev(after)->second;
+}
+
+std::uint16_t Recorder::module_of(const c10::StorageImpl* storage) {
+  const std::lock_guard lock(mutex_);
+  const auto found = module_of_storage_.find(storage);
+  return found == module_of_storage_.end() ? std::uint16_t{0} : found->second;
+}
+
+void Recorder::follow(Scope& scope) {
+  if (!at::GradMode::is_enabled() || autograd_runs_here()) return;
+  const std::lock_guard lock(mutex_);
+  const auto module = scope.module != 0 ? scope.module : module_;
+  if (scope.module != 0) module_ = parent_of(scope.module);
+  if (!module_by_sequence_.empty() && module_by_sequence_.back().second == module) return;
+  const auto next = at::sequence_number::peek();
+  module_by_sequence_.emplace_back(next == 0 ? 0 : next - 1, module);
+}
+
+std::uint16_t Recorder::parent_of(std::uint16_t module) {
+  const auto found = parents_.find(module);
+  if (found != parents_.end()) return found->second;
+  const std::string path = ledger_.names[module];
+  const auto dot = path.rfind('.');
+  return parents_[module] = intern_locked(dot == std::string::npos ? "" : path.substr(0, dot));
+}
+
+std::uint16_t Recorder::intern(const std::string& name) {
+  const std::lock_guard lock(mutex_);
+  return intern_locked(name);
+}
+
+std::uint16_t Recorder::intern_locked(const std::string& name) {
+  const auto [entry, added] = interned_.try_emplace(name, static_cast<std::uint16_t>(ledger_.names.size()));
+  if (added) ledger_.names.push_back(name);
+  return entry->second;
+}
+
+Ledger Recorder::finish() {
+  const std::lock_guard lock(mutex_);
+  look();
+  Ledger ledger = ledger_;
+  ledger.categorise(marked_);
+  return ledger;
+}
+
+}  // namespace athanor::rehearse::phantom
