@@ -73,13 +73,13 @@ void add(Share& share, const Block& block) {
 
 std::vector<Share> Ledger::by_module(std::uint32_t event, int depth, int device) const {
   std::map<std::string, Share> shares;
-  for (const auto i : alive_at(event, device)) add(shares[cut(names[blocks[i].module], depth)], blocks[i]);
+  for (const auto i : alive_at(event, device)) add(shares[cut(modules[blocks[i].module], depth)], blocks[i]);
   return largest_first(std::move(shares));
 }
 
 std::vector<Share> Ledger::by_operator(std::uint32_t event, int device) const {
   std::map<std::string, Share> shares;
-  for (const auto i : alive_at(event, device)) add(shares[names[blocks[i].operator_name]], blocks[i]);
+  for (const auto i : alive_at(event, device)) add(shares[operators[blocks[i].operator_name]], blocks[i]);
   return largest_first(std::move(shares));
 }
 

@@ -42,8 +42,8 @@ struct Block {
   std::uint32_t born = 0;
   std::uint32_t died = still_alive;
   std::int32_t step = 0;  ///< 0 is the set-up; training steps count from 1.
-  std::uint16_t operator_name = 0;  ///< Index into Ledger::names.
-  std::uint16_t module = 0;         ///< Index into Ledger::names: "layers.3.attention"; "" where unknown.
+  std::uint16_t operator_name = 0;  ///< Index into Ledger::operators.
+  std::uint16_t module = 0;         ///< Index into Ledger::modules: "layers.3.attention"; "" where unknown.
   std::uint16_t device = 0;
   std::uint16_t stream = 0;
   Phase phase = Phase::setup;
@@ -75,7 +75,8 @@ struct Share {
 /// Every byte of a rehearsal: who asked for it, when, for what, and when it went. A value; plain data.
 class Ledger {
  public:
-  std::vector<std::string> names{""};
+  std::vector<std::string> operators{""};
+  std::vector<std::string> modules{""};
   std::vector<Block> blocks;
   std::vector<Event> events;
 

@@ -53,7 +53,7 @@ Signature read_signature(const c10::OperatorHandle& op) {
   signature.has_meta = meta_knows(op);
   std::string name = schema.name();
   if (!schema.overload_name().empty()) name += "." + schema.overload_name();
-  if (const auto& recorder = Memory::instance().recorder()) signature.name = recorder->intern(name);
+  signature.name = operator_index(name);
   return signature;
 }
 
@@ -127,16 +127,19 @@ const Signature& signature_of(const c10::OperatorHandle& op) {
   return found != signatures.end() ? found->second : signatures.emplace(key, read_signature(op)).first->second;
 }
 
-void find_module(const Stack& stack, std::size_t arguments) {
-  auto* scope = Scope::current();
+void enter(Scope& scope, const Stack& stack, std::size_t arguments) {
+  if (scope.outer != nullptr) return;
   const auto& recorder = Memory::instance().recorder();
-  if (scope == nullptr || scope->outer != nullptr || recorder == nullptr) return;
-  for (std::size_t i = stack.size() - arguments; i < stack.size() && scope->module == 0; ++i) {
+  bool first = true;
+  for (std::size_t i = stack.size() - arguments; i < stack.size() && scope.module == 0; ++i) {
     if (!stack[i].isTensor()) continue;
     const auto& tensor = stack[i].toTensor();
-    if (is_phantom(tensor)) scope->module = recorder->module_of(tensor.storage().unsafeGetStorageImpl());
+    if (!is_phantom(tensor)) continue;
+    if (first) scope.move_to(tensor.device().index());
+    first = false;
+    scope.module = recorder->module_of(tensor.storage().unsafeGetStorageImpl());
   }
-  recorder->follow(*scope);
+  recorder->follow(scope);
 }
 
 void write_in_place(const c10::OperatorHandle& op, Stack* stack) {
@@ -152,8 +155,8 @@ void write_in_place(const c10::OperatorHandle& op, Stack* stack) {
 void fallback(const c10::OperatorHandle& op, c10::DispatchKeySet, Stack* stack) {
   const auto& signature = signature_of(op);
   const auto count = op.schema().arguments().size();
-  const Scope scope(signature.name);
-  find_module(*stack, count);
+  Scope scope(signature.name);
+  enter(scope, *stack, count);
   if (!signature.has_meta) {
     // Truly in-place: nothing to infer.
     if (!signature.all_written || signature.resizes_outputs || signature.written_arguments.empty())

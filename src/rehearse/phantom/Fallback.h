@@ -3,6 +3,8 @@
 
 #include <vector>
 
+#include "rehearse/phantom/Recorder.h"
+
 namespace athanor::rehearse::phantom {
 
 /// What an operator's schema says about its results: per result the argument it is (written) or looks into (viewed),
@@ -17,9 +19,8 @@ struct Signature {
   std::uint16_t name = 0;
 };
 
-/// The signature of an operator, kept per operator while the phantom is installed.
+/// The signature of an operator, read once a thread.
 const Signature& signature_of(const c10::OperatorHandle& op);
-void forget_signatures();
 
 /// Every operator nobody has a rule for: runs on the Meta device (shapes only), and its results are given memory.
 /// Throws, naming the operator and where its rule goes, where Meta does not know it either.
@@ -28,7 +29,7 @@ void fallback(const c10::OperatorHandle& op, c10::DispatchKeySet keys, torch::ji
 /// In-place operators whose CUDA kernel allocates nothing outside: leaves the written arguments as the results.
 void write_in_place(const c10::OperatorHandle& op, torch::jit::Stack* stack);
 
-/// The module whose parameter an operator touches, if any.
-void find_module(const torch::jit::Stack& stack, std::size_t arguments);
+/// An operator starts: finds its device and the module whose parameter it touches.
+void enter(Scope& scope, const torch::jit::Stack& stack, std::size_t arguments);
 
 }  // namespace athanor::rehearse::phantom

@@ -26,6 +26,10 @@ Place Guard::place(c10::DeviceIndex device) {
   return {device, static_cast<std::uint64_t>(stream_of(device))};
 }
 
+void Guard::move_to(c10::DeviceIndex device) {
+  current_device = device;
+}
+
 c10::Device Guard::exchangeDevice(c10::Device device) const {
   const auto before = getDevice();
   setDevice(device);

@@ -14,6 +14,7 @@ class Guard final : public c10::impl::DeviceGuardImplInterface {
   /// Where this thread allocates now.
   static Place place();
   static Place place(c10::DeviceIndex device);
+  static void move_to(c10::DeviceIndex device);
 
   [[nodiscard]] c10::DeviceType type() const override { return c10::kCUDA; }
   [[nodiscard]] c10::Device exchangeDevice(c10::Device device) const override;

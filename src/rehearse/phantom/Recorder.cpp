@@ -8,6 +8,7 @@
 
 #include <algorithm>
 
+#include "rehearse/phantom/Guard.h"
 #include "rehearse/phantom/Memory.h"
 
 namespace athanor::rehearse::phantom {
@@ -19,7 +20,33 @@ bool autograd_runs_here() {
   return torch::autograd::get_current_graph_task_id() >= 0;
 }
 
+// Leaked on purpose: scopes may name operators until the process ends.
+struct OperatorNames {
+  std::mutex mutex;
+  std::vector<std::string> names{""};
+  std::unordered_map<std::string, std::uint16_t> indices{{"", 0}};
+
+  static OperatorNames& all() {
+    static auto* names = new OperatorNames;
+    return *names;
+  }
+};
+
 }  // namespace
+
+std::uint16_t operator_index(const std::string& name) {
+  auto& all = OperatorNames::all();
+  const std::lock_guard lock(all.mutex);
+  const auto [entry, added] = all.indices.try_emplace(name, static_cast<std::uint16_t>(all.names.size()));
+  if (added) all.names.push_back(name);
+  return entry->second;
+}
+
+std::vector<std::string> operator_names() {
+  auto& all = OperatorNames::all();
+  const std::lock_guard lock(all.mutex);
+  return all.names;
+}
 
 Scope::Scope(std::uint16_t name) : operator_name(name), outer(current_scope) {
   if (outer != nullptr) {
@@ -30,6 +57,13 @@ Scope::Scope(std::uint16_t name) : operator_name(name), outer(current_scope) {
 }
 Scope::~Scope() {
   current_scope = outer;
+  if (came_from_ >= 0) Guard::move_to(came_from_);
+}
+void Scope::move_to(c10::DeviceIndex device) {
+  const auto here = Guard::place().device;
+  if (device == here) return;
+  came_from_ = here;
+  Guard::move_to(device);
 }
 Scope* Scope::current() {
   return current_scope;
@@ -54,6 +88,15 @@ Recorder::Allocation Recorder::allocate(const Scratch& scratch, Place place) {
   block.high = scratch.high < 0 ? scratch.bytes : scratch.high;
   mark_block(allocation.block, Category::workspace, block.module);
   return allocation;
+}
+
+void Recorder::keep_workspace(const Scratch& scratch, Place place) {
+  static_cast<void>(allocate(scratch, place));
+}
+
+bool Recorder::first_product(std::thread::id thread, Place place) {
+  const std::lock_guard lock(mutex_);
+  return cublas_handles_.emplace(thread, place.device, place.stream).second;
 }
 
 Recorder::Allocation Recorder::allocate_locked(std::int64_t bytes, Place place) {
@@ -113,7 +156,7 @@ void Recorder::empty_cache() {
 void Recorder::watch(const std::string& path, const at::Tensor& tensor, bool is_parameter) {
   const std::lock_guard lock(mutex_);
   const auto dot = path.rfind('.');
-  watched_.push_back({intern_locked(dot == std::string::npos ? "" : path.substr(0, dot)),
+  watched_.push_back({intern(dot == std::string::npos ? "" : path.substr(0, dot)),
                       tensor.getIntrusivePtr(), is_parameter});
 }
 
@@ -123,12 +166,22 @@ void Recorder::mark(const at::Tensor& tensor, Category category) {
     mark_block(block, category, ledger_.blocks[static_cast<std::size_t>(block)].module);
 }
 
+void Recorder::mark_input(const at::Tensor& tensor) {
+  const std::lock_guard lock(mutex_);
+  if (phase() == Phase::setup) return;
+  if (const auto block = block_of(tensor, this); block >= 0)
+    mark_block(block, Category::inputs, ledger_.blocks[static_cast<std::size_t>(block)].module);
+}
+
 void Recorder::adopt(const at::Tensor& tensor) {
   const std::lock_guard lock(mutex_);
   const auto index = block_of(tensor, this);
   if (index < 0 || current_scope == nullptr) return;
+  static const auto bare = operator_index("aten::empty.memory_format");
+  static const auto bare_strided = operator_index("aten::empty_strided");
   auto& block = ledger_.blocks[static_cast<std::size_t>(index)];
-  if (block.operator_name == 0) block.operator_name = current_scope->operator_name;
+  if (block.operator_name == bare || block.operator_name == bare_strided)
+    block.operator_name = current_scope->operator_name;
 }
 
 void Recorder::mark_block(std::int64_t block, Category category, std::uint16_t module) {
@@ -220,19 +273,14 @@ void Recorder::follow(Scope& scope) {
 std::uint16_t Recorder::parent_of(std::uint16_t module) {
   const auto found = parents_.find(module);
   if (found != parents_.end()) return found->second;
-  const std::string path = ledger_.names[module];
+  const std::string path = ledger_.modules[module];
   const auto dot = path.rfind('.');
-  return parents_[module] = intern_locked(dot == std::string::npos ? "" : path.substr(0, dot));
+  return parents_[module] = intern(dot == std::string::npos ? "" : path.substr(0, dot));
 }
 
 std::uint16_t Recorder::intern(const std::string& name) {
-  const std::lock_guard lock(mutex_);
-  return intern_locked(name);
-}
-
-std::uint16_t Recorder::intern_locked(const std::string& name) {
-  const auto [entry, added] = interned_.try_emplace(name, static_cast<std::uint16_t>(ledger_.names.size()));
-  if (added) ledger_.names.push_back(name);
+  const auto [entry, added] = interned_.try_emplace(name, static_cast<std::uint16_t>(ledger_.modules.size()));
+  if (added) ledger_.modules.push_back(name);
   return entry->second;
 }
 
@@ -240,6 +288,7 @@ Ledger Recorder::finish() {
   const std::lock_guard lock(mutex_);
   look();
   Ledger ledger = ledger_;
+  ledger.operators = operator_names();
   ledger.categorise(marked_);
   return ledger;
 }

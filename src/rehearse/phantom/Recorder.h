@@ -3,7 +3,10 @@
 #include <c10/core/Device.h>
 
 #include <mutex>
+#include <set>
 #include <string>
+#include <thread>
+#include <tuple>
 #include <unordered_map>
 #include <utility>
 #include <vector>
@@ -21,6 +24,16 @@ struct Scratch {
   std::int64_t high = -1;  ///< Below zero: bytes.
 };
 
+/// Where an allocation happens.
+struct Place {
+  c10::DeviceIndex device = 0;
+  std::uint64_t stream = 0;
+};
+
+/// Operators have one number in the process, whichever rehearsal they run in.
+std::uint16_t operator_index(const std::string& name);
+std::vector<std::string> operator_names();
+
 /// The operator that is running on this thread, for the ledger. Scopes nest; the outermost one names the allocations.
 struct Scope {
   explicit Scope(std::uint16_t operator_name);
@@ -29,15 +42,15 @@ struct Scope {
   Scope& operator=(const Scope&) = delete;
 
   static Scope* current();
+  /// Allocates there until the scope ends, as kernels do on the device of their tensors.
+  void move_to(c10::DeviceIndex device);
+
   std::uint16_t operator_name;
   std::uint16_t module = 0;  ///< Of the parameter it touches; 0: none.
   Scope* outer;
-};
 
-/// Where an allocation happens.
-struct Place {
-  c10::DeviceIndex device = 0;
-  std::uint64_t stream = 0;
+ private:
+  c10::DeviceIndex came_from_ = -1;
 };
 
 /// Writes the ledger: every allocation and free of one rehearsal, with what is known about it at that moment.
@@ -54,6 +67,10 @@ class Recorder {
   Allocation allocate(std::int64_t bytes, Place place);
   /// What a kernel takes inside; free it with `release`, or keep it for good.
   Allocation allocate(const Scratch& scratch, Place place);
+  /// Likewise, for as long as the process lives.
+  void keep_workspace(const Scratch& scratch, Place place);
+  /// Whether this is the first matrix product of a thread on a stream.
+  [[nodiscard]] bool first_product(std::thread::id thread, Place place);
   void release(std::uint32_t block) noexcept;
   void record_stream(std::uint32_t block, std::uint64_t stream);
   void synchronize(std::uint64_t stream);
@@ -62,6 +79,8 @@ class Recorder {
   /// From now on the ledger names what this tensor holds (and its gradient, if it is a parameter), wherever it moves.
   void watch(const std::string& path, const at::Tensor& tensor, bool is_parameter);
   void mark(const at::Tensor& tensor, Category category);
+  /// What a step copies from the host is its input.
+  void mark_input(const at::Tensor& tensor);
 
   /// The operator and module that a bare `empty` turned out to be for.
   void adopt(const at::Tensor& tensor);
@@ -70,7 +89,6 @@ class Recorder {
   /// Phases stated by the program; the innermost wins over what is inferred from autograd.
   void push_phase(Phase phase);
   void pop_phase();
-  [[nodiscard]] std::uint16_t intern(const std::string& name);
 
   /// The module whose parameter or buffer lives in this storage; 0: none is known to.
   [[nodiscard]] std::uint16_t module_of(const c10::StorageImpl* storage);
@@ -93,7 +111,7 @@ class Recorder {
   [[nodiscard]] Phase phase() const;
   [[nodiscard]] std::uint16_t module_now() const;
   [[nodiscard]] std::uint16_t parent_of(std::uint16_t module);
-  std::uint16_t intern_locked(const std::string& name);
+  std::uint16_t intern(const std::string& module);
 
   std::mutex mutex_;
   std::vector<allocator::CachingAllocator> models_;
@@ -105,6 +123,7 @@ class Recorder {
   std::vector<std::pair<std::uint64_t, std::uint16_t>> module_by_sequence_;
   std::unordered_map<std::uint16_t, std::uint16_t> parents_;
   std::uint16_t module_ = 0;  ///< Where forward is: the parent of the latest module whose parameter was touched.
+  std::set<std::tuple<std::thread::id, c10::DeviceIndex, std::uint64_t>> cublas_handles_;
   std::int32_t step_ = 0;
   std::vector<Phase> stated_;
   bool in_backward_ = false;

@@ -1,0 +1,105 @@
+#include "rehearse/phantom/Install.h"
+
+#include <ATen/Context.h>
+#include <c10/core/impl/DeviceGuardImplInterface.h>
+#include <fmt/format.h>
+#include <torch/csrc/autograd/engine.h>
+#include <torch/library.h>
+
+#include <map>
+#include <stdexcept>
+
+#include "athanor/core/Error.h"
+#include "rehearse/phantom/Fallback.h"
+#include "rehearse/phantom/Guard.h"
+#include "rehearse/phantom/Hooks.h"
+#include "rehearse/phantom/Memory.h"
+#include "rehearse/phantom/Table.h"
+
+namespace athanor::rehearse::phantom {
+namespace {
+
+State* state = nullptr;  // the dispatcher is one for the process, and so is what its kernels ask
+
+// Autograd starts its threads for the devices it finds at its first backward, perhaps before anyone rehearses. So a
+// rehearsal has an engine of its own; it lives until the process ends, as PyTorch's does.
+class Engine final : public torch::autograd::Engine {
+ public:
+  static torch::autograd::Engine& current() {
+    static auto* engines = new std::map<int, Engine*>;
+    auto*& engine = (*engines)[traits().devices];
+    if (engine == nullptr) engine = new Engine;
+    return *engine;
+  }
+};
+
+void set_guard(const c10::impl::DeviceGuardImplInterface* guard) {
+  c10::impl::device_guard_impl_registry[static_cast<std::size_t>(c10::kCUDA)].store(guard);
+}
+
+std::unique_ptr<torch::Library> library(std::string name, c10::DispatchKey key) {
+  return std::make_unique<torch::Library>(torch::Library::IMPL, std::move(name), key, __FILE__, __LINE__);
+}
+
+}  // namespace
+
+// Kernels stay registered while any rehearsal holds them; installing them takes milliseconds.
+struct Installation::Kernels {
+  std::vector<std::unique_ptr<torch::Library>> libraries;
+
+  Kernels() {
+    install_stubs(true);
+    auto rules = library("aten", c10::DispatchKey::CUDA);
+    for (const auto& row : table().rows()) row.install(*rules);
+    libraries.push_back(std::move(rules));
+    libraries.push_back(library("_", c10::DispatchKey::CUDA));
+    libraries.back()->fallback(torch::CppFunction::makeFromBoxedFunction<&fallback>());
+  }
+  ~Kernels() {
+    libraries.clear();
+    install_stubs(false);
+  }
+};
+
+Installation::Installation(State wanted) {
+  if (state != nullptr)
+    throw std::logic_error("rehearse: a rehearsal is running in this process; LibTorch has room for one at a time");
+  if (at::globalContext().hasCUDA())
+    throw Error("rehearse: this process uses a real CUDA device; rehearse in a process of its own");
+  state = new State(std::move(wanted));
+  install_hooks();
+  set_guard(new Guard(state->traits.devices));  // leaked: guards may be asked until the process ends
+  c10::SetAllocator(c10::kCUDA, &Memory::instance());
+  Memory::instance().attach(state->recorder);
+  torch::autograd::set_default_engine_stub(&Engine::current);
+  kernels_ = std::make_shared<Kernels>();
+  for (const auto& rule : state->rules) {
+    const auto colon = rule.op.find("::");
+    if (colon == std::string::npos)
+      throw std::invalid_argument(fmt::format("rehearse: rule for '{}': write library::operator", rule.op));
+    user_rules_.push_back(library(rule.op.substr(0, colon), c10::DispatchKey::CUDA));
+    user_rules_.back()->impl(rule.op.substr(colon + 2).c_str(), kernel_of(rule.rule));
+  }
+}
+
+Installation::~Installation() {
+  user_rules_.clear();
+  kernels_.reset();
+  torch::autograd::set_default_engine_stub(&torch::autograd::Engine::get_base_engine);
+  set_guard(nullptr);
+  remove_hooks();
+  delete state;
+  state = nullptr;
+}
+
+bool installed() {
+  return state != nullptr;
+}
+const Traits& traits() {
+  return state->traits;
+}
+const Assumptions& assumptions() {
+  return state->assumptions;
+}
+
+}  // namespace athanor::rehearse::phantom

@@ -1,0 +1,162 @@
+// Fused attention. Which kernel PyTorch picks depends on dtype, shape, mask and GPU; each keeps something else.
+#include <ATen/Context.h>
+#include <ATen/native/DispatchStub.h>
+#include <ATen/native/transformers/attention.h>
+#include <ATen/ops/empty_like.h>
+
+#include "rehearse/phantom/Attention.h"
+#include "rehearse/phantom/Install.h"
+#include "rehearse/phantom/Products.h"
+#include "rehearse/phantom/Table.h"
+
+namespace athanor::rehearse::phantom {
+namespace {
+
+constexpr std::int64_t round_up(std::int64_t n, std::int64_t multiple) {
+  return (n + multiple - 1) / multiple * multiple;
+}
+
+bool half(const at::Tensor& tensor) {
+  return tensor.scalar_type() == at::kHalf || tensor.scalar_type() == at::kBFloat16;
+}
+
+// B×H×S×D in memory B×S×H×D: what flash and the memory-efficient kernel write.
+at::Tensor heads_inside(const at::Tensor& like, std::int64_t width) {
+  return make({like.size(0), like.size(2), like.size(1), width}, like.scalar_type()).transpose(1, 2);
+}
+
+// _scaled_dot_product_flash_attention(q, k, v, dropout_p, is_causal, return_debug_mask, scale)
+void flash(Call& call) {
+  const auto& q = call.tensor(0);
+  const auto& k = call.tensor(1);
+  auto output = heads_inside(q, q.size(3));
+  auto logsumexp = call.empty({q.size(0), q.size(1), q.size(2)}, at::kFloat);
+  auto random = call.empty({2}, at::kUInt64);
+  auto unused = call.empty({}, at::kUInt64);
+  auto debug_mask = call.empty({0}, q.scalar_type());
+  call.returns({output, logsumexp, at::Tensor(), at::Tensor(), q.size(2), k.size(2), random, unused, debug_mask});
+}
+
+// _scaled_dot_product_flash_attention_backward(grad_out, q, k, v, out, logsumexp, …): gradients of q are summed in fp32,
+// and where k has fewer heads its gradient is made for every head first.
+void flash_backward(Call& call) {
+  const auto& q = call.tensor(1);
+  const auto& k = call.tensor(2);
+  const auto& v = call.tensor(3);
+  auto dq = heads_inside(q, q.size(3));
+  auto dk = heads_inside(k, k.size(3));
+  auto dv = heads_inside(v, v.size(3));
+  const auto rows = round_up(q.size(2), 128);
+  const auto width = q.size(3) <= 192 ? round_up(q.size(3), 32) : 256;
+  const auto softmax = call.empty({q.size(0), q.size(1), rows}, at::kFloat);
+  const auto accumulated = call.empty({q.size(0), rows, q.size(1), width}, at::kFloat);
+  at::Tensor wide_k;
+  at::Tensor wide_v;
+  if (k.size(1) != q.size(1)) {
+    wide_k = call.empty({k.size(0), k.size(2), q.size(1), k.size(3)}, k.scalar_type());
+    wide_v = call.empty({v.size(0), v.size(2), q.size(1), v.size(3)}, v.scalar_type());
+  }
+  call.returns({dq, dk, dv});
+}
+
+// _scaled_dot_product_efficient_attention(q, k, v, attn_bias, compute_log_sumexp, …): rows in blocks of 32.
+void efficient(Call& call) {
+  const auto& q = call.tensor(0);
+  const auto& v = call.tensor(2);
+  auto output = heads_inside(q, v.size(3));
+  auto logsumexp = call.empty({q.size(0), q.size(1), call.flag(4) ? round_up(q.size(2), 32) : 0}, at::kFloat);
+  // Seed and offset of dropout, on the host unless a graph is being captured.
+  auto seed = at::empty({}, at::kLong);
+  auto offset = at::empty({}, at::kLong);
+  call.returns({output, logsumexp, seed, offset});
+}
+
+// …_efficient_attention_backward(grad_out, q, k, v, attn_bias, out, logsumexp, seed, offset, dropout_p, mask, …)
+void efficient_backward(Call& call) {
+  if (!call.has(0)) return call.returns({at::Tensor(), at::Tensor(), at::Tensor(), at::Tensor()});
+  const auto& q = call.tensor(1);
+  auto dq = heads_inside(q, q.size(3));
+  auto dk = heads_inside(call.tensor(2), call.tensor(2).size(3));
+  auto dv = heads_inside(call.tensor(3), call.tensor(3).size(3));
+  at::Tensor bias;
+  if (call.has(4) && call.flags(10)[3]) {
+    auto sizes = call.tensor(4).sizes().vec();
+    const auto last = sizes.back();
+    sizes.back() = round_up(last, 16);
+    bias = call.empty(sizes, call.tensor(4).scalar_type()).slice(-1, 0, last);
+  }
+  const auto delta = call.empty({q.size(0), q.size(1), q.size(2)}, at::kFloat);
+  call.returns({dq, dk, dv, bias});
+}
+
+// _scaled_dot_product_cudnn_attention(q, k, v, attn_bias, compute_log_sumexp, …): laid out as q is.
+void cudnn(Call& call) {
+  const auto& q = call.tensor(0);
+  auto seed = call.empty({}, at::kLong);
+  auto offset = call.empty({}, at::kLong);
+  const auto width = call.tensor(2).size(3);
+  auto output = q.stride(1) < q.stride(2) ? heads_inside(q, width)
+                                          : call.empty({q.size(0), q.size(1), q.size(2), width}, q.scalar_type());
+  at::Tensor logsumexp;
+  if (call.flag(4)) logsumexp = call.empty({q.size(0), q.size(1), q.size(2), 1}, at::kFloat);
+  call.returns({output, logsumexp, at::Tensor(), at::Tensor(), q.size(2), call.tensor(1).size(2), seed, offset,
+                at::Tensor()});
+}
+
+void cudnn_backward(Call& call) {
+  const auto& q = call.tensor(1);
+  auto dq = call.empty_like(q);
+  auto dk = call.empty_like(call.tensor(2));
+  auto dv = call.empty_like(call.tensor(3));
+  // The plan keeps a row sum per query and dq in fp32.
+  const auto bound = q.numel() * 4 + q.size(0) * q.size(1) * q.size(2) * 4;
+  static_cast<void>(call.scratch(bound, Confidence::estimate, 0, 2 * bound));
+  call.returns({dq, dk, dv});
+}
+
+bool flash_fits(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, bool masked) {
+  return half(q) && traits().compute_capability >= 80 && !masked && q.dim() == 4 && q.size(-1) <= 256 &&
+         q.size(-1) == k.size(-1) && q.size(-1) == v.size(-1) && q.size(-1) % 8 == 0;
+}
+
+bool cudnn_preferred(const at::Tensor& q, const at::Tensor& v) {
+  const int capability = traits().compute_capability;
+  return (capability == 90 || capability == 100) && half(q) && q.dim() == 4 && q.size(-1) % 8 == 0 &&
+         q.size(-1) <= 128 && v.size(-1) == q.size(-1) && q.size(2) > 1;
+}
+
+bool efficient_fits(const at::Tensor& q, const at::Tensor& v) {
+  const std::int64_t step = half(q) ? 8 : 4;
+  return q.scalar_type() != at::kDouble && q.dim() == 4 && q.size(-1) % step == 0 && v.size(-1) % step == 0;
+}
+
+}  // namespace
+
+// Source: aten/src/ATen/native/transformers/cuda/sdp_utils.cpp, with the default order of preference.
+std::int64_t choose_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                              const std::optional<at::Tensor>& mask, double, bool, std::optional<double>,
+                              bool grouped) {
+  enum Backend : std::int64_t { math = 0, flash = 1, efficient = 2, cudnn = 3 };
+  const bool masked = mask && mask->defined();
+  const bool same_heads = q.dim() == 4 && k.dim() == 4 && q.size(1) == k.size(1);
+  const auto& context = at::globalContext();
+  if (q.dim() != 4 || (!same_heads && !grouped)) return math;
+  if (context.userEnabledCuDNNSDP() && cudnn_preferred(q, v)) return cudnn;
+  if (context.userEnabledFlashSDP() && flash_fits(q, k, v, masked)) return flash;
+  if (context.userEnabledMemEfficientSDP() && same_heads && efficient_fits(q, v)) return efficient;
+  return math;
+}
+
+void add_attention(Table& table) {
+  constexpr auto source = "aten/src/ATen/native/transformers/cuda/attention.cu";
+  constexpr auto backward = "aten/src/ATen/native/transformers/cuda/attention_backward.cu";
+  table.rule("_scaled_dot_product_flash_attention", &flash, source);
+  table.rule("_scaled_dot_product_flash_attention_backward", &flash_backward, backward);
+  table.rule("_scaled_dot_product_efficient_attention", &efficient, source);
+  table.rule("_scaled_dot_product_efficient_attention_backward", &efficient_backward, backward);
+  table.rule("_scaled_dot_product_cudnn_attention", &cudnn, "aten/src/ATen/native/cudnn/MHA.cpp");
+  table.rule("_scaled_dot_product_cudnn_attention_backward", &cudnn_backward,
+             "aten/src/ATen/native/cudnn/MHA.cpp; the plan's workspace is cuDNN's choice", Confidence::estimate);
+}
+
+}  // namespace athanor::rehearse::phantom

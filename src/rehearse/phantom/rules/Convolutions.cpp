@@ -1,0 +1,90 @@
+// Convolutions. PyTorch's own code picks the backend and pads, slices and sums the bias; these are the backends.
+#include <ATen/native/ConvUtils.h>
+#include <ATen/ops/empty_like.h>
+#include <ATen/ops/zeros.h>
+
+#include "rehearse/phantom/Convolutions.h"
+#include "rehearse/phantom/Table.h"
+
+namespace athanor::rehearse::phantom {
+namespace {
+
+using Sizes = std::vector<std::int64_t>;
+
+at::Tensor contiguous(const at::Tensor& tensor, c10::MemoryFormat format) {
+  return tensor.contiguous(format);
+}
+
+// cudnn_convolution(self, weight, padding, stride, dilation, groups, benchmark, deterministic, allow_tf32)
+void forward(Call& call) {
+  const auto format = at::native::cudnn_conv_suggest_memory_format(call.tensor(0), call.tensor(1));
+  const auto input = contiguous(call.tensor(0), format);
+  const auto filter = contiguous(call.tensor(1), format);
+  const auto sizes = at::native::conv_output_size(input.sizes(), filter.sizes(), call.integers(2), call.integers(3),
+                                                  call.integers(4));
+  auto output = call.empty(sizes, input.scalar_type(), format);
+  cudnn_workspace(input, filter, output);
+  call.returns({output});
+}
+
+// cudnn_convolution_transpose(self, weight, padding, output_padding, stride, dilation, groups, …)
+void transposed(Call& call) {
+  const auto format = at::native::cudnn_conv_suggest_memory_format(call.tensor(0), call.tensor(1));
+  const auto input = contiguous(call.tensor(0), format);
+  const auto filter = contiguous(call.tensor(1), format);
+  const auto sizes = at::native::conv_input_size(input.sizes(), filter.sizes(), call.integers(2), call.integers(3),
+                                                 call.integers(4), call.integers(5), call.integer(6));
+  auto output = call.empty(sizes, input.scalar_type(), format);
+  cudnn_workspace(input, filter, output);
+  call.returns({output});
+}
+
+// cudnn_convolution_relu(self, weight, bias, stride, padding, dilation, groups) and _add_relu(self, weight, z, alpha, …)
+void fused(Call& call) {
+  const std::size_t first = call.op().schema().name() == "aten::cudnn_convolution_relu" ? 3 : 5;
+  const auto format = at::native::cudnn_conv_suggest_memory_format(call.tensor(0), call.tensor(1));
+  const auto input = contiguous(call.tensor(0), format);
+  const auto filter = contiguous(call.tensor(1), format);
+  const auto sizes = at::native::conv_output_size(input.sizes(), filter.sizes(), call.integers(first + 1),
+                                                  call.integers(first), call.integers(first + 2));
+  auto output = call.empty(sizes, input.scalar_type(), format);
+  cudnn_workspace(input, filter, output);
+  call.returns({output});
+}
+
+// _conv_depthwise2d(self, weight, kernel_size, bias, stride, padding, dilation), conv_depthwise3d alike: no scratch.
+void depthwise(Call& call) {
+  const auto input = call.tensor(0).contiguous();
+  const auto filter = call.tensor(1).contiguous();
+  const auto sizes = at::native::conv_output_size(call.tensor(0).sizes(), call.tensor(1).sizes(), call.integers(5),
+                                                  call.integers(4), call.integers(6));
+  call.returns({call.empty(sizes, input.scalar_type())});
+}
+
+// slow_conv_dilated2d/3d(self, weight, kernel_size, bias, stride, padding, dilation): one sample's columns at a time.
+void dilated(Call& call) {
+  const auto input = call.tensor(0).contiguous();
+  const auto filter = call.tensor(1).contiguous();
+  const auto sizes = at::native::conv_output_size(input.sizes(), filter.sizes(), call.integers(5), call.integers(4),
+                                                  call.integers(6));
+  auto output = call.empty(sizes, input.scalar_type());
+  std::int64_t columns = input.size(1) * static_cast<std::int64_t>(input.element_size());
+  for (const auto length : call.integers(2)) columns *= length;
+  for (std::size_t i = 2; i < sizes.size(); ++i) columns *= sizes[i];
+  static_cast<void>(call.scratch(columns));
+  call.returns({output});
+}
+
+}  // namespace
+
+void add_convolutions(Table& table) {
+  constexpr auto cudnn = "aten/src/ATen/native/cudnn/ConvShared.cpp; the workspace is cuDNN's choice";
+  table.rule("cudnn_convolution", &forward, cudnn, Confidence::estimate);
+  table.rule("cudnn_convolution_transpose", &transposed, cudnn, Confidence::estimate);
+  table.rule("cudnn_convolution_relu cudnn_convolution_add_relu", &fused, cudnn, Confidence::estimate);
+  table.rule("_conv_depthwise2d", &depthwise, "aten/src/ATen/native/cuda/DepthwiseConv2d.cu");
+  table.rule("conv_depthwise3d", &depthwise, "aten/src/ATen/native/cuda/DepthwiseConv3d.cu");
+  table.rule("slow_conv_dilated2d slow_conv_dilated3d", &dilated, "aten/src/ATen/native/cuda/NaiveDilatedConvolution.cu");
+}
+
+}  // namespace athanor::rehearse::phantom

@@ -1,0 +1,93 @@
+// What crosses between GPU and host: copies, and values that a program reads to decide.
+#include <ATen/ops/empty_like.h>
+
+#include "rehearse/phantom/Install.h"
+#include "rehearse/phantom/Memory.h"
+#include "rehearse/phantom/Table.h"
+#include "rehearse/phantom/Unknown.h"
+
+namespace athanor::rehearse::phantom {
+namespace {
+
+void fill_host(at::Tensor& host) {
+  if (host.is_floating_point() || host.is_complex())
+    host.fill_(assumptions().floating);
+  else
+    host.fill_(assumptions().integral);
+}
+
+// Host to device converts on the host; a destination that is not contiguous is staged. Device to device allocates
+// nothing. Whatever goes to the host holds what the rehearsal assumes.
+at::Tensor& copy(at::Tensor& self, const at::Tensor& source, bool /*non_blocking*/) {
+  if (!is_phantom(self)) {
+    fill_host(self);
+    return self;
+  }
+  auto& recorder = *Memory::instance().recorder();
+  recorder.adopt(self);
+  if (is_phantom(source)) return self;
+  if (!self.is_contiguous() && !self.is_non_overlapping_and_dense())
+    static_cast<void>(at::empty_like(self, at::MemoryFormat::Contiguous));
+  else if (!source.is_meta() && self.strides() != source.strides() && !self.is_contiguous())
+    static_cast<void>(at::empty_like(self, at::MemoryFormat::Contiguous));
+  recorder.mark_input(self);
+  return self;
+}
+
+c10::Scalar item(const at::Tensor& self) {
+  const auto& wanted = assumptions();
+  if (self.is_complex()) return c10::Scalar(c10::complex<double>(wanted.floating, 0));
+  if (self.is_floating_point()) return c10::Scalar(wanted.floating);
+  if (self.scalar_type() == at::kBool) return c10::Scalar(wanted.integral != 0);
+  return c10::Scalar(wanted.integral);
+}
+
+bool equal(const at::Tensor&, const at::Tensor&) {
+  return true;
+}
+
+
+std::int64_t selected(std::string_view op, std::int64_t of) {
+  if (assumptions().selected < 0)
+    throw_data_dependent(op, "Its result has as many elements as are selected: state an upper bound in "
+                             "rehearse::Options::selected (--selected on the command line).");
+  return std::min(of, assumptions().selected);
+}
+
+void nonzero(Call& call) {
+  const auto& self = call.tensor(0);
+  call.returns({call.empty({selected("nonzero", self.numel()), self.dim()}, at::kLong)});
+}
+
+void masked_select(Call& call) {
+  const auto& self = call.tensor(0);
+  call.returns({call.empty({selected("masked_select", self.numel())}, self.scalar_type())});
+}
+
+// unique: the sorted values, and per element the place of its value, per value its count.
+void unique(Call& call, const char* name, std::size_t inverse, std::optional<std::size_t> counts) {
+  const auto& self = call.tensor(0);
+  const auto found = selected(name, self.numel());
+  std::vector<c10::IValue> results{call.empty({found}, self.scalar_type())};
+  results.emplace_back(call.empty(call.flag(inverse) ? self.sizes().vec() : std::vector<std::int64_t>{0}, at::kLong));
+  if (counts) results.emplace_back(call.empty({call.flag(*counts) ? found : 0}, at::kLong));
+  call.returns(std::move(results));
+}
+
+}  // namespace
+
+void add_host_traffic(Table& table) {
+  constexpr auto nonzeros = "aten/src/ATen/native/cuda/Nonzero.cu; the count is the stated bound";
+  constexpr auto uniques = "aten/src/ATen/native/cuda/Unique.cu; the count is the stated bound";
+  table.typed<&copy>("copy_", "aten/src/ATen/native/cuda/Copy.cu");
+  table.typed<&item>("_local_scalar_dense", "assumed value: rehearse::Options");
+  table.typed<&equal>("equal", "assumed: equal");
+  table.rule("_unique", [](Call& call) { unique(call, "unique", 2, {}); }, uniques, Confidence::estimate);
+  table.rule("_unique2", [](Call& call) { unique(call, "unique", 2, 3); }, uniques, Confidence::estimate);
+  table.rule("unique_consecutive", [](Call& call) { unique(call, "unique_consecutive", 1, 2); }, uniques,
+             Confidence::estimate);
+  table.rule("_assert_async _assert_async.msg", [](Call& call) { call.returns({}); },
+             "aten/src/ATen/native/cuda/TensorCompare.cu");
+}
+
+}  // namespace athanor::rehearse::phantom

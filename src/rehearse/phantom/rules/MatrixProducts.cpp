@@ -1,0 +1,84 @@
+// Matrix products: results by Meta's shapes, and what cuBLAS and the layouts it wants cost.
+#include <ATen/ops/empty_like.h>
+
+#include "rehearse/phantom/Fallback.h"
+#include "rehearse/phantom/Products.h"
+#include "rehearse/phantom/Table.h"
+
+namespace athanor::rehearse::phantom {
+namespace {
+
+std::vector<std::int64_t> product_sizes(const at::Tensor& a, const at::Tensor& b) {
+  auto sizes = a.sizes().vec();
+  sizes.back() = b.size(-1);
+  return sizes;
+}
+
+// cuBLAS reads a matrix if one stride is 1 and the other at least the length; anything else is copied first.
+// Source: aten/src/ATen/native/cuda/Blas.cpp, prepare_matrix_for_cublas and prepare_batch_matrix_for_cublas.
+bool readable(const at::Tensor& matrix) {
+  const auto rows = matrix.size(-2);
+  const auto columns = matrix.size(-1);
+  const auto row_stride = matrix.stride(-2);
+  const auto column_stride = matrix.stride(-1);
+  return (row_stride == 1 && column_stride >= std::max<std::int64_t>(1, rows)) ||
+         (column_stride == 1 && row_stride >= std::max<std::int64_t>(1, columns));
+}
+
+at::Tensor copy_unless_readable(const at::Tensor& matrix) {
+  return readable(matrix) || matrix.numel() == 0 ? at::Tensor() : make(matrix.sizes(), matrix.scalar_type());
+}
+
+at::Tensor multiply(const at::Tensor& a, const at::Tensor& b, c10::ScalarType dtype) {
+  auto result = make(product_sizes(a, b), dtype);
+  const auto left = copy_unless_readable(a);
+  const auto right = copy_unless_readable(b);
+  if (result.numel() > 0) take_cublas_workspace();
+  return result;
+}
+
+void check(const at::Tensor& a, const at::Tensor& b, std::int64_t dims) {
+  TORCH_CHECK(a.dim() == dims && b.dim() == dims && a.size(-1) == b.size(-2) && (dims == 2 || a.size(0) == b.size(0)),
+              "matrix product: shapes ", a.sizes(), " and ", b.sizes(), " do not fit");
+  TORCH_CHECK(a.scalar_type() == b.scalar_type(), "matrix product: expected both to have the same dtype, got ",
+              a.scalar_type(), " and ", b.scalar_type());
+}
+
+at::Tensor mm(const at::Tensor& a, const at::Tensor& b) {
+  check(a, b, 2);
+  return multiply(a, b, a.scalar_type());
+}
+at::Tensor bmm(const at::Tensor& a, const at::Tensor& b) {
+  check(a, b, 3);
+  return multiply(a, b, a.scalar_type());
+}
+at::Tensor addmm(const at::Tensor& self, const at::Tensor& a, const at::Tensor& b, const c10::Scalar&,
+                 const c10::Scalar&) {
+  check(a, b, 2);
+  return multiply(a, b, self.scalar_type());
+}
+at::Tensor baddbmm(const at::Tensor& self, const at::Tensor& a, const at::Tensor& b, const c10::Scalar&,
+                   const c10::Scalar&) {
+  check(a, b, 3);
+  return multiply(a, b, self.scalar_type());
+}
+
+}  // namespace
+
+void add_matrix_products(Table& table) {
+  constexpr auto blas = "aten/src/ATen/native/cuda/Blas.cpp";
+  table.typed<&mm>("mm", blas);
+  table.typed<&bmm>("bmm", blas);
+  table.typed<&addmm>("addmm", blas);
+  table.typed<&baddbmm>("baddbmm", blas);
+  table.rule("dot vdot", [](Call& call) {
+    auto result = call.empty({}, call.tensor(0).scalar_type());
+    take_cublas_workspace();
+    call.returns({result});
+  }, blas);
+  table.rule("_int_mm", [](Call& call) {
+    call.returns({call.empty({call.tensor(0).size(0), call.tensor(1).size(1)}, at::kInt)});
+  }, blas);
+}
+
+}  // namespace athanor::rehearse::phantom

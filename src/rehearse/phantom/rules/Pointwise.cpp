@@ -1,0 +1,86 @@
+// Elementwise operators that Meta does not know. Their results are TensorIterator's; their kernels allocate nothing.
+#include <ATen/ops/empty_like.h>
+#include <ATen/ops/zeros_like.h>
+
+#include "rehearse/phantom/Elementwise.h"
+#include "rehearse/phantom/Table.h"
+
+namespace athanor::rehearse::phantom {
+namespace {
+
+c10::ScalarType real_of(c10::ScalarType dtype) {
+  return c10::isComplexType(dtype) ? c10::toRealValueType(dtype) : dtype;
+}
+
+void relu(Call& call) {
+  call.returns({elementwise({call.tensor(0)}, call.tensor(0).scalar_type())});
+}
+
+void angle(Call& call) {
+  const auto dtype = real_of(call.tensor(0).scalar_type());
+  call.returns({elementwise({call.tensor(0)}, c10::isIntegralType(dtype, true) ? at::kFloat : dtype)});
+}
+
+// _prelu_kernel_backward(grad_output, self, weight): both gradients at full size.
+void prelu_backward(Call& call) {
+  const std::vector<at::Tensor> inputs{call.tensor(1), call.tensor(2), call.tensor(0)};
+  auto grad_input = elementwise(inputs, call.tensor(1).scalar_type());
+  call.returns({grad_input, elementwise(inputs, call.tensor(1).scalar_type())});
+}
+
+// glu_backward(grad_output, self, dim)
+void glu_backward(Call& call) {
+  const auto& self = call.tensor(1);
+  call.returns({call.empty_like(self)});
+}
+
+// The CUDA kernel needs no buffer, and gives back an empty one.
+void log_sigmoid(Call& call) {
+  auto output = call.empty_like(call.tensor(0));
+  call.returns({output, call.empty({0}, call.tensor(0).scalar_type())});
+}
+
+void like_second(Call& call) {
+  call.returns({call.empty_like(call.tensor(1))});
+}
+
+void where(Call& call) {
+  const auto dtype = at::result_type(call.tensor(1), call.tensor(2));
+  call.returns({elementwise({call.tensor(0), call.tensor(1), call.tensor(2)}, dtype)});
+}
+
+// rrelu_with_noise(self, noise, lower, upper, training, generator)
+void rrelu(Call& call) {
+  call.returns({call.empty_like(call.tensor(0))});
+}
+
+}  // namespace
+
+void add_pointwise(Table& table) {
+  constexpr auto iterator = "aten/src/ATen/TensorIterator.cpp";
+  table.rule("relu", &relu, "aten/src/ATen/native/Activation.cpp");
+  table.rule(
+      "hardswish hardswish_backward hardtanh hardtanh_backward floor_divide rsub.Tensor remainder.Scalar_Tensor "
+      "mish_backward logit glu_jvp nan_to_num _prelu_kernel __lshift__.Tensor __lshift__.Scalar __rshift__.Tensor "
+      "__rshift__.Scalar conj_physical _standard_gamma_grad _dirichlet_grad",
+      &elementwise_rule, iterator);
+  table.rule("isnan isinf", &elementwise_bool_rule, iterator);
+  table.rule(
+      "abs.out angle.out complex.out polar.out conj_physical.out logical_and.out logical_or.out logical_xor.out "
+      "logical_not.out hardswish.out hardtanh.out hardtanh_backward.grad_input logit.out nan_to_num.out "
+      "floor_divide.out where.self_out mvlgamma.out frexp.Tensor_out huber_loss_backward.out "
+      "smooth_l1_loss_backward.grad_input mse_loss_backward.grad_input glu_backward.grad_input "
+      "log_sigmoid_backward.grad_input",
+      &elementwise_out_rule, iterator);
+  table.rule("angle", &angle, iterator);
+  table.rule("where.self", &where, "aten/src/ATen/native/TensorCompare.cpp");
+  table.rule("_prelu_kernel_backward", &prelu_backward, "aten/src/ATen/native/Activation.cpp");
+  table.rule("glu_backward", &glu_backward, "aten/src/ATen/native/cuda/Activation.cpp");
+  table.rule("log_sigmoid_forward", &log_sigmoid, "aten/src/ATen/native/cuda/Activation.cpp");
+  table.rule("log_sigmoid_backward", &like_second, "aten/src/ATen/native/cuda/Activation.cpp");
+  table.rule("rrelu_with_noise", &rrelu, "aten/src/ATen/native/cuda/RreluWithNoise.cu");
+  table.in_place("relu_ hardswish_ hardtanh_ rrelu_with_noise_ logit_ conj_physical_",
+                 "in place: nothing is allocated");
+}
+
+}  // namespace athanor::rehearse::phantom
