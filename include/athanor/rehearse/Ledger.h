@@ -41,7 +41,7 @@ struct Block {
   std::int64_t size = 0;  ///< Of the allocator's block: the request rounded up, and slack that was not worth a split.
   std::uint32_t born = 0;
   std::uint32_t died = still_alive;
-  std::int32_t step = 0;  ///< 0 is the set-up; training steps count from 1.
+  std::int32_t step = 0;            ///< 0 is the set-up; training steps count from 1.
   std::uint16_t operator_name = 0;  ///< Index into Ledger::operators.
   std::uint16_t module = 0;         ///< Index into Ledger::modules: "layers.3.attention"; "" where unknown.
   std::uint16_t device = 0;
@@ -49,7 +49,7 @@ struct Block {
   Phase phase = Phase::setup;
   Category category = Category::temporaries;
   Confidence confidence = Confidence::exact;
-  std::int64_t low = 0;   ///< Bounds of `requested` where confidence is `estimate`.
+  std::int64_t low = 0;  ///< Bounds of `requested` where confidence is `estimate`.
   std::int64_t high = 0;
 };
 

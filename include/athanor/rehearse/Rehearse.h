@@ -15,13 +15,14 @@
 namespace athanor::rehearse {
 
 struct Options {
-  std::string gpu = "A100 80GB";  ///< A name of the table of GPUs ("RTX 4090"); decides which kernels PyTorch would pick.
-  int steps = 3;            ///< Training steps; lazy optimizer state makes the second differ from the first.
-  int devices = 1;          ///< How many such GPUs: cuda:0, cuda:1, …
+  std::string gpu =
+      "A100 80GB";            ///< A name of the table of GPUs ("RTX 4090"); decides which kernels PyTorch would pick.
+  int steps = 3;              ///< Training steps; lazy optimizer state makes the second differ from the first.
+  int devices = 1;            ///< How many such GPUs: cuda:0, cuda:1, …
   bool limit_memory = false;  ///< Raise c10::OutOfMemoryError where the GPU would, instead of finding the whole peak.
-  allocator::Settings allocator{};  ///< PYTORCH_CUDA_ALLOC_CONF.
-  allocator::Version version{};     ///< The PyTorch release whose allocator and workspaces are modelled.
-  double floating_values = 1.0;     ///< What `.item()` and copies to the host hold: a finite loss.
+  allocator::Settings allocator{};   ///< PYTORCH_CUDA_ALLOC_CONF.
+  allocator::Version version{};      ///< The PyTorch release whose allocator and workspaces are modelled.
+  double floating_values = 1.0;      ///< What `.item()` and copies to the host hold: a finite loss.
   std::int64_t integral_values = 0;  ///< Likewise of integers and booleans; 0: no overflow found.
   std::int64_t selected = -1;        ///< Upper bound of what nonzero, masked_select, unique find; below 0: they throw.
   std::vector<Rule> rules{};         ///< For operators of your own, or to replace one of ours.
@@ -31,7 +32,7 @@ struct Options {
 class Stage {
  public:
   /// True `Options::steps` times: `while (stage.next_step()) { … one training step … }`. What is allocated before the
-  /// first call is the set-up.
+  /// first call is the set-up; what goes after the last one is the tearing down, counted as a step more.
   [[nodiscard]] bool next_step();
 
   /// The step's number, from 1.

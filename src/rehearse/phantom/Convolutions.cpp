@@ -51,9 +51,8 @@ Two cudnn_transpose_backward(const at::Tensor& input, const at::Tensor& gradient
   return backward(input, gradient, filter, at::native::cudnn_conv_suggest_memory_format(input, filter), wanted);
 }
 
-Two depthwise2d_backward(const at::Tensor& gradient, const at::Tensor& input, const at::Tensor& filter,
-                         at::IntArrayRef, at::IntArrayRef, at::IntArrayRef, at::IntArrayRef,
-                         std::array<bool, 2> wanted) {
+Two depthwise2d_backward(const at::Tensor& gradient, const at::Tensor& input, const at::Tensor& filter, at::IntArrayRef,
+                         at::IntArrayRef, at::IntArrayRef, at::IntArrayRef, std::array<bool, 2> wanted) {
   const auto output = gradient.contiguous();
   at::Tensor grad_input;
   at::Tensor grad_filter;

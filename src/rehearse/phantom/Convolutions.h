@@ -15,9 +15,8 @@ Two cudnn_backward(const at::Tensor& input, const at::Tensor& gradient, const at
 Two cudnn_transpose_backward(const at::Tensor& input, const at::Tensor& gradient, const at::Tensor& filter,
                              at::IntArrayRef, at::IntArrayRef, at::IntArrayRef, at::IntArrayRef, std::int64_t, bool,
                              bool, bool, std::array<bool, 2> wanted);
-Two depthwise2d_backward(const at::Tensor& gradient, const at::Tensor& input, const at::Tensor& filter,
-                         at::IntArrayRef, at::IntArrayRef, at::IntArrayRef, at::IntArrayRef,
-                         std::array<bool, 2> wanted);
+Two depthwise2d_backward(const at::Tensor& gradient, const at::Tensor& input, const at::Tensor& filter, at::IntArrayRef,
+                         at::IntArrayRef, at::IntArrayRef, at::IntArrayRef, std::array<bool, 2> wanted);
 Three depthwise3d_backward(const at::Tensor& gradient, const at::Tensor& input, const at::Tensor& filter,
                            at::IntArrayRef, at::IntArrayRef, at::IntArrayRef, at::IntArrayRef,
                            std::array<bool, 3> wanted);

@@ -8,7 +8,8 @@
 
 namespace athanor::rehearse::phantom {
 
-/// What PyTorch's TensorIterator allocates for an elementwise operator: the broadcast result, laid out as its inputs are.
+/// What PyTorch's TensorIterator allocates for an elementwise operator: the broadcast result, laid out as its inputs
+/// are.
 [[nodiscard]] at::Tensor elementwise(const std::vector<at::Tensor>& inputs, c10::ScalarType dtype);
 
 /// The tensor arguments that are read, in order.

@@ -49,15 +49,16 @@ void Guard::uncheckedSetDevice(c10::Device device) const noexcept {
 
 c10::Stream Guard::getStream(c10::Device device) const {
   const auto index = device.has_index() ? device.index() : current_device;
-  return {c10::Stream::UNSAFE, c10::Device(c10::kCUDA, index), stream_of(index)};
+  return c10::Stream(c10::Stream::UNSAFE, c10::Device(c10::kCUDA, index), stream_of(index));
 }
 c10::Stream Guard::getDefaultStream(c10::Device device) const {
-  return {c10::Stream::DEFAULT, c10::Device(c10::kCUDA, device.has_index() ? device.index() : current_device)};
+  return c10::Stream(c10::Stream::DEFAULT,
+                     c10::Device(c10::kCUDA, device.has_index() ? device.index() : current_device));
 }
 c10::Stream Guard::getStreamFromGlobalPool(c10::Device device, bool /*high_priority*/) const {
   static std::atomic<int> next{0};
   const auto index = device.has_index() ? device.index() : current_device;
-  return {c10::Stream::UNSAFE, c10::Device(c10::kCUDA, index), 1 + next++ % pool_size};
+  return c10::Stream(c10::Stream::UNSAFE, c10::Device(c10::kCUDA, index), 1 + next++ % pool_size);
 }
 c10::Stream Guard::getNewStream(c10::Device device, int priority) const {
   return getStreamFromGlobalPool(device, priority < 0);

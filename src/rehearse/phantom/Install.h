@@ -10,9 +10,9 @@ namespace athanor::rehearse::phantom {
 
 /// What values read off the GPU are taken to be, and bounds of sizes that depend on data.
 struct Assumptions {
-  double floating = 1.0;         ///< `.item()` of a floating tensor, and what a copy to the host holds.
-  std::int64_t integral = 0;     ///< `.item()` of an integral or boolean one.
-  std::int64_t selected = -1;    ///< Upper bound of what nonzero, masked_select and unique find; below 0: not stated.
+  double floating = 1.0;       ///< `.item()` of a floating tensor, and what a copy to the host holds.
+  std::int64_t integral = 0;   ///< `.item()` of an integral or boolean one.
+  std::int64_t selected = -1;  ///< Upper bound of what nonzero, masked_select and unique find; below 0: not stated.
 };
 
 /// What the rules ask while a rehearsal runs.
@@ -23,8 +23,8 @@ struct State {
   std::shared_ptr<Recorder> recorder;
 };
 
-/// LibTorch's process-wide places (dispatcher, hooks, device guard, allocator, autograd engine) set up so that "cuda" is
-/// the phantom, until this goes. One at a time in a process; not while a real CUDA device is in use.
+/// LibTorch's process-wide places (dispatcher, hooks, device guard, allocator, autograd engine) set up so that "cuda"
+/// is the phantom, until this goes. One at a time in a process; not while a real CUDA device is in use.
 class Installation {
  public:
   explicit Installation(State state);

@@ -7,8 +7,8 @@
 
 namespace athanor::rehearse::phantom {
 
-/// The allocator behind every tensor on the phantom: unique addresses that must never be read, and a line in the ledger.
-/// One for the process, as c10 wants it; `attach` says which rehearsal is being recorded.
+/// The allocator behind every tensor on the phantom: unique addresses that must never be read, and a line in the
+/// ledger. One for the process, as c10 wants it; `attach` says which rehearsal is being recorded.
 class Memory final : public c10::Allocator {
  public:
   static Memory& instance();

@@ -15,4 +15,10 @@ void take_cublas_workspace() {
   recorder.keep_workspace({traits().cublas_workspace, Confidence::exact}, place);
 }
 
+std::int64_t cublas_workspace(int compute_capability, allocator::Version version) {
+  const int major = compute_capability / 10;
+  const bool large = major == 9 || ((major == 10 || major == 12) && version >= allocator::Version{2, 8});
+  return large ? std::int64_t{4096} * 8 * 1024 : std::int64_t{4096} * 2 * 1024 + std::int64_t{16} * 8 * 1024;
+}
+
 }  // namespace athanor::rehearse::phantom

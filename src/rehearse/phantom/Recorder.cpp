@@ -157,7 +157,8 @@ void Recorder::watch(const std::string& path, const at::Tensor& tensor, bool is_
   const std::lock_guard lock(mutex_);
   const auto dot = path.rfind('.');
   watched_.push_back({intern(dot == std::string::npos ? "" : path.substr(0, dot)),
-                      tensor.getIntrusivePtr(), is_parameter});
+                      c10::weak_intrusive_ptr<c10::TensorImpl, c10::UndefinedTensorImpl>(tensor.getIntrusivePtr()),
+                      is_parameter});
 }
 
 void Recorder::mark(const at::Tensor& tensor, Category category) {

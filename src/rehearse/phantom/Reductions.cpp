@@ -15,8 +15,8 @@ namespace {
 
 constexpr std::int64_t warp = 32;
 constexpr std::int64_t most_threads = 512;
-constexpr std::int64_t fewest_values = 16;   // a thread should sum at least
-constexpr std::int64_t most_values = 256;    // and at most
+constexpr std::int64_t fewest_values = 16;  // a thread should sum at least
+constexpr std::int64_t most_values = 256;   // and at most
 
 std::int64_t power_below(std::int64_t n) {
   std::int64_t power = 1;

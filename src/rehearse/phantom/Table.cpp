@@ -36,9 +36,8 @@ torch::CppFunction kernel_of(RuleFunction function) {
 
 void Table::rule(std::string_view ops, RuleFunction function, std::string_view source, Confidence confidence) {
   for (const auto& op : split(ops))
-    rows_.push_back({op, Service::rule, confidence, std::string(source), [op, function](torch::Library& library) {
-                       library.impl(op.c_str(), kernel_of(function));
-                     }});
+    rows_.push_back({op, Service::rule, confidence, std::string(source),
+                     [op, function](torch::Library& library) { library.impl(op.c_str(), kernel_of(function)); }});
 }
 
 void Table::in_place(std::string_view ops, std::string_view source) {
@@ -51,10 +50,10 @@ void Table::in_place(std::string_view ops, std::string_view source) {
 const Table& table() {
   static const Table all = [] {
     Table rules;
-    for (auto* add : {&add_factories, &add_host_traffic, &add_matrix_products, &add_convolutions, &add_normalizations,
-                      &add_attention, &add_embeddings, &add_losses, &add_pointwise, &add_reductions, &add_foreach,
-                      &add_recurrent, &add_poolings, &add_sampling, &add_indexing, &add_sorting, &add_linear_algebra,
-                      &add_fourier, &add_random})
+    for (auto* add :
+         {&add_factories, &add_host_traffic, &add_matrix_products, &add_convolutions, &add_normalizations,
+          &add_attention, &add_embeddings, &add_losses, &add_pointwise, &add_reductions, &add_foreach, &add_recurrent,
+          &add_poolings, &add_sampling, &add_indexing, &add_sorting, &add_linear_algebra, &add_fourier, &add_random})
       add(rules);
     return rules;
   }();

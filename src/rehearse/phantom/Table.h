@@ -52,10 +52,9 @@ class Table {
   template <auto function>
   void typed(std::string_view op, std::string_view source, Service service = Service::rule) {
     Named<function>::name = operator_index("aten::" + std::string(op));
-    rows_.push_back({std::string(op), service, Confidence::source, std::string(source),
-                     [name = std::string(op)](torch::Library& library) {
-                       library.impl(name.c_str(), &Named<function>::call);
-                     }});
+    rows_.push_back(
+        {std::string(op), service, Confidence::source, std::string(source),
+         [name = std::string(op)](torch::Library& library) { library.impl(name.c_str(), &Named<function>::call); }});
   }
   template <auto function>
   void shared(std::string_view op) {

@@ -34,8 +34,8 @@ at::Tensor to_meta(const at::Tensor& tensor) {
   auto storage = c10::make_intrusive<c10::StorageImpl>(
       c10::StorageImpl::use_byte_size_t(), static_cast<std::int64_t>(tensor.storage().nbytes()),
       c10::DataPtr(nullptr, c10::Device(c10::kMeta)), c10::GetAllocator(c10::kMeta), true);
-  auto meta = at::detail::make_tensor<c10::TensorImpl>(
-      c10::Storage(std::move(storage)), c10::DispatchKeySet(c10::DispatchKey::Meta), tensor.dtype());
+  auto meta = at::detail::make_tensor<c10::TensorImpl>(c10::Storage(std::move(storage)),
+                                                       c10::DispatchKeySet(c10::DispatchKey::Meta), tensor.dtype());
   auto* impl = meta.unsafeGetTensorImpl();
   impl->set_sizes_and_strides(tensor.sizes(), tensor.strides(), tensor.storage_offset());
   if (tensor.dim() == 0) impl->set_wrapped_number(tensor.unsafeGetTensorImpl()->is_wrapped_number());

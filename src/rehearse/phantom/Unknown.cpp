@@ -13,16 +13,16 @@ void throw_unknown_operator(const c10::OperatorHandle& op) {
   schema << op.schema();
   const std::string name =
       op.schema().name() + (op.schema().overload_name().empty() ? "" : "." + op.schema().overload_name());
-  throw Error(fmt::format(
-      "rehearse: no rule says what {} allocates on a GPU, so no forecast can be made. Give it one in "
-      "rehearse::Options::rules (op = \"{}\"; ten lines, see examples/07_custom_operator.cpp), or in "
-      "src/rehearse/phantom/rules. Its schema: {}",
-      name, name, schema.str()));
+  throw Error(
+      fmt::format("rehearse: no rule says what {} allocates on a GPU, so no forecast can be made. Give it one in "
+                  "rehearse::Options::rules (op = \"{}\"; ten lines, see examples/07_custom_operator.cpp), or in "
+                  "src/rehearse/phantom/rules. Its schema: {}",
+                  name, name, schema.str()));
 }
 
 void throw_data_dependent(std::string_view op, std::string_view mend) {
-  throw std::invalid_argument(fmt::format(
-      "rehearse: {} depends on values in GPU memory, and a rehearsal has none. {}", op, mend));
+  throw std::invalid_argument(
+      fmt::format("rehearse: {} depends on values in GPU memory, and a rehearsal has none. {}", op, mend));
 }
 
 }  // namespace athanor::rehearse::phantom

@@ -37,8 +37,8 @@ void flash(Call& call) {
   call.returns({output, logsumexp, at::Tensor(), at::Tensor(), q.size(2), k.size(2), random, unused, debug_mask});
 }
 
-// _scaled_dot_product_flash_attention_backward(grad_out, q, k, v, out, logsumexp, …): gradients of q are summed in fp32,
-// and where k has fewer heads its gradient is made for every head first.
+// _scaled_dot_product_flash_attention_backward(grad_out, q, k, v, out, logsumexp, …): gradients of q are summed in
+// fp32, and where k has fewer heads its gradient is made for every head first.
 void flash_backward(Call& call) {
   const auto& q = call.tensor(1);
   const auto& k = call.tensor(2);
@@ -99,8 +99,8 @@ void cudnn(Call& call) {
                                           : call.empty({q.size(0), q.size(1), q.size(2), width}, q.scalar_type());
   at::Tensor logsumexp;
   if (call.flag(4)) logsumexp = call.empty({q.size(0), q.size(1), q.size(2), 1}, at::kFloat);
-  call.returns({output, logsumexp, at::Tensor(), at::Tensor(), q.size(2), call.tensor(1).size(2), seed, offset,
-                at::Tensor()});
+  call.returns(
+      {output, logsumexp, at::Tensor(), at::Tensor(), q.size(2), call.tensor(1).size(2), seed, offset, at::Tensor()});
 }
 
 void cudnn_backward(Call& call) {

@@ -20,8 +20,8 @@ void forward(Call& call) {
   const auto format = at::native::cudnn_conv_suggest_memory_format(call.tensor(0), call.tensor(1));
   const auto input = contiguous(call.tensor(0), format);
   const auto filter = contiguous(call.tensor(1), format);
-  const auto sizes = at::native::conv_output_size(input.sizes(), filter.sizes(), call.integers(2), call.integers(3),
-                                                  call.integers(4));
+  const auto sizes =
+      at::native::conv_output_size(input.sizes(), filter.sizes(), call.integers(2), call.integers(3), call.integers(4));
   auto output = call.empty(sizes, input.scalar_type(), format);
   cudnn_workspace(input, filter, output);
   call.returns({output});
@@ -39,7 +39,8 @@ void transposed(Call& call) {
   call.returns({output});
 }
 
-// cudnn_convolution_relu(self, weight, bias, stride, padding, dilation, groups) and _add_relu(self, weight, z, alpha, …)
+// cudnn_convolution_relu(self, weight, bias, stride, padding, dilation, groups) and _add_relu(self, weight, z, alpha,
+// …)
 void fused(Call& call) {
   const std::size_t first = call.op().schema().name() == "aten::cudnn_convolution_relu" ? 3 : 5;
   const auto format = at::native::cudnn_conv_suggest_memory_format(call.tensor(0), call.tensor(1));
@@ -65,8 +66,8 @@ void depthwise(Call& call) {
 void dilated(Call& call) {
   const auto input = call.tensor(0).contiguous();
   const auto filter = call.tensor(1).contiguous();
-  const auto sizes = at::native::conv_output_size(input.sizes(), filter.sizes(), call.integers(5), call.integers(4),
-                                                  call.integers(6));
+  const auto sizes =
+      at::native::conv_output_size(input.sizes(), filter.sizes(), call.integers(5), call.integers(4), call.integers(6));
   auto output = call.empty(sizes, input.scalar_type());
   std::int64_t columns = input.size(1) * static_cast<std::int64_t>(input.element_size());
   for (const auto length : call.integers(2)) columns *= length;
@@ -84,7 +85,8 @@ void add_convolutions(Table& table) {
   table.rule("cudnn_convolution_relu cudnn_convolution_add_relu", &fused, cudnn, Confidence::estimate);
   table.rule("_conv_depthwise2d", &depthwise, "aten/src/ATen/native/cuda/DepthwiseConv2d.cu");
   table.rule("conv_depthwise3d", &depthwise, "aten/src/ATen/native/cuda/DepthwiseConv3d.cu");
-  table.rule("slow_conv_dilated2d slow_conv_dilated3d", &dilated, "aten/src/ATen/native/cuda/NaiveDilatedConvolution.cu");
+  table.rule("slow_conv_dilated2d slow_conv_dilated3d", &dilated,
+             "aten/src/ATen/native/cuda/NaiveDilatedConvolution.cu");
 }
 
 }  // namespace athanor::rehearse::phantom

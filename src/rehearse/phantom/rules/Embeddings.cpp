@@ -36,8 +36,7 @@ void dense_backward(Call& call) {
   const auto width = gradient.size(-1);
   const auto index = indices.scalar_type();
   const auto contiguous = indices.contiguous();
-  if (count <= 3072 && !call.flag(4))
-    return call.returns({at::zeros({rows, width}, gradient.options())});
+  if (count <= 3072 && !call.flag(4)) return call.returns({at::zeros({rows, width}, gradient.options())});
   const auto sorted = call.empty({count}, index);
   const auto original = call.empty({count}, index);
   {
@@ -50,7 +49,8 @@ void dense_backward(Call& call) {
   call.returns({result});
 }
 
-// _embedding_bag(weight, indices, offsets, scale_grad_by_freq, mode, sparse, per_sample_weights, include_last_offset, …)
+// _embedding_bag(weight, indices, offsets, scale_grad_by_freq, mode, sparse, per_sample_weights, include_last_offset,
+// …)
 void bag(Call& call) {
   const auto& weight = call.tensor(0);
   const auto& indices = call.tensor(1);
@@ -94,9 +94,9 @@ void add_embeddings(Table& table) {
   table.rule("embedding_dense_backward", &dense_backward, dense);
   table.rule("_embedding_bag _embedding_bag_forward_only", &bag, bags);
   table.rule("_embedding_bag_dense_backward", &bag_backward, bags);
-  table.rule("_embedding_bag_per_sample_weights_backward", [](Call& call) {
-    call.returns({call.empty({call.tensor(2).size(0)}, call.tensor(0).scalar_type())});
-  }, bags);
+  table.rule(
+      "_embedding_bag_per_sample_weights_backward",
+      [](Call& call) { call.returns({call.empty({call.tensor(2).size(0)}, call.tensor(0).scalar_type())}); }, bags);
   table.in_place("embedding_renorm_", dense);
 }
 

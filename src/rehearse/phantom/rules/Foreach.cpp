@@ -40,8 +40,8 @@ void maxima(Call& call) {
   const auto tensors = call.tensors(0);
   std::int64_t most_chunks = 0;
   for (const auto& tensor : tensors) most_chunks = std::max(most_chunks, (tensor.numel() + chunk - 1) / chunk);
-  const auto partials = call.empty({static_cast<std::int64_t>(tensors.size()) * most_chunks},
-                                   tensors.front().scalar_type());
+  const auto partials =
+      call.empty({static_cast<std::int64_t>(tensors.size()) * most_chunks}, tensors.front().scalar_type());
   for (const auto& tensor : tensors) results.push_back(call.empty({}, tensor.scalar_type()));
   call.returns({results});
 }
@@ -55,13 +55,14 @@ void add_family(Table& table, const c10::OperatorName& name) {
   const std::string op = name.name.substr(6) + (name.overload_name.empty() ? "" : "." + name.overload_name);
   const bool in_place = name.name.back() == '_';
   if (name.overload_name.find("out") != std::string::npos) return;
-  if (in_place && (starts(op, "_foreach_") || starts(op, "_fused_ada") || starts(op, "_fused_sgd") ||
-                   starts(op, "_amp_")))
+  if (in_place &&
+      (starts(op, "_foreach_") || starts(op, "_fused_ada") || starts(op, "_fused_sgd") || starts(op, "_amp_")))
     return table.in_place(op, "one kernel over the list; its tables travel as launch arguments");
   if (!starts(op, "_foreach_") || in_place) return;
   if (op == "_foreach_norm.Scalar" || op == "_foreach_powsum.Scalar" || op == "_foreach_max") return;
   const std::size_t list = op == "_foreach_pow.ScalarAndTensor" ? 1 : 0;
-  table.rule(op, [list](Call& call) { each_like(call, list); }, "aten/src/ATen/native/cuda/ForeachFunctors.cuh");
+  table.rule(
+      op, [list](Call& call) { each_like(call, list); }, "aten/src/ATen/native/cuda/ForeachFunctors.cuh");
 }
 
 }  // namespace

@@ -46,11 +46,11 @@ bool equal(const at::Tensor&, const at::Tensor&) {
   return true;
 }
 
-
 std::int64_t selected(std::string_view op, std::int64_t of) {
   if (assumptions().selected < 0)
-    throw_data_dependent(op, "Its result has as many elements as are selected: state an upper bound in "
-                             "rehearse::Options::selected (--selected on the command line).");
+    throw_data_dependent(op,
+                         "Its result has as many elements as are selected: state an upper bound in "
+                         "rehearse::Options::selected (--selected on the command line).");
   return std::min(of, assumptions().selected);
 }
 
@@ -82,12 +82,18 @@ void add_host_traffic(Table& table) {
   table.typed<&copy>("copy_", "aten/src/ATen/native/cuda/Copy.cu");
   table.typed<&item>("_local_scalar_dense", "assumed value: rehearse::Options");
   table.typed<&equal>("equal", "assumed: equal");
-  table.rule("_unique", [](Call& call) { unique(call, "unique", 2, {}); }, uniques, Confidence::estimate);
-  table.rule("_unique2", [](Call& call) { unique(call, "unique", 2, 3); }, uniques, Confidence::estimate);
-  table.rule("unique_consecutive", [](Call& call) { unique(call, "unique_consecutive", 1, 2); }, uniques,
-             Confidence::estimate);
-  table.rule("_assert_async _assert_async.msg", [](Call& call) { call.returns({}); },
-             "aten/src/ATen/native/cuda/TensorCompare.cu");
+  table.rule("nonzero", &nonzero, nonzeros, Confidence::estimate);
+  table.rule("masked_select", &masked_select, "aten/src/ATen/native/cuda/IndexKernel.cpp", Confidence::estimate);
+  table.rule(
+      "_unique", [](Call& call) { unique(call, "unique", 2, {}); }, uniques, Confidence::estimate);
+  table.rule(
+      "_unique2", [](Call& call) { unique(call, "unique", 2, 3); }, uniques, Confidence::estimate);
+  table.rule(
+      "unique_consecutive", [](Call& call) { unique(call, "unique_consecutive", 1, 2); }, uniques,
+      Confidence::estimate);
+  table.rule(
+      "_assert_async _assert_async.msg", [](Call& call) { call.returns({}); },
+      "aten/src/ATen/native/cuda/TensorCompare.cu");
 }
 
 }  // namespace athanor::rehearse::phantom

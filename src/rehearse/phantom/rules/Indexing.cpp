@@ -11,7 +11,8 @@ namespace {
 void index_select(Call& call) {
   const auto& self = call.tensor(0);
   auto sizes = self.sizes().vec();
-  if (!sizes.empty()) sizes[static_cast<std::size_t>(at::maybe_wrap_dim(call.integer(1), self.dim()))] = call.tensor(2).numel();
+  if (!sizes.empty())
+    sizes[static_cast<std::size_t>(at::maybe_wrap_dim(call.integer(1), self.dim()))] = call.tensor(2).numel();
   call.returns({call.empty(sizes, self.scalar_type())});
 }
 

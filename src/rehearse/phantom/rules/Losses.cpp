@@ -77,8 +77,8 @@ void nll_2d(Call& call) {
   auto total_weight = call.empty({}, dtype);
   const auto input = self.contiguous();
   const auto target = call.tensor(1).contiguous();
-  auto output = reduced(call.integer(3)) ? call.empty({}, dtype)
-                                         : call.empty({self.size(0), self.size(2), self.size(3)}, dtype);
+  auto output =
+      reduced(call.integer(3)) ? call.empty({}, dtype) : call.empty({self.size(0), self.size(2), self.size(3)}, dtype);
   call.returns({output, total_weight});
 }
 
@@ -143,13 +143,15 @@ void add_losses(Table& table) {
   table.rule("nll_loss2d_backward", &zeros_like_second, "aten/src/ATen/native/cuda/NLLLoss2d.cu");
   table.rule("multi_margin_loss", &multi_margin, "aten/src/ATen/native/cuda/MultiMarginLoss.cu");
   table.rule("multi_margin_loss_backward", &like_second, "aten/src/ATen/native/cuda/MultiMarginLoss.cu");
-  table.rule("multilabel_margin_loss_forward", &multilabel_margin, "aten/src/ATen/native/cuda/MultiLabelMarginCriterion.cu");
+  table.rule("multilabel_margin_loss_forward", &multilabel_margin,
+             "aten/src/ATen/native/cuda/MultiLabelMarginCriterion.cu");
   table.rule("multilabel_margin_loss_backward", &zeros_like_second,
              "aten/src/ATen/native/cuda/MultiLabelMarginCriterion.cu");
   table.rule("_ctc_loss _ctc_loss.Tensor", &ctc, "aten/src/ATen/native/cuda/LossCTC.cu");
   table.rule("_ctc_loss_backward _ctc_loss_backward.Tensor", &ctc_backward, "aten/src/ATen/native/cuda/LossCTC.cu");
-  table.rule("_use_cudnn_ctc_loss _use_cudnn_ctc_loss.Tensor", [](Call& call) { call.returns({false}); },
-             "aten/src/ATen/native/cudnn/LossCTC.cpp: PyTorch's own kernel is assumed", Confidence::estimate);
+  table.rule(
+      "_use_cudnn_ctc_loss _use_cudnn_ctc_loss.Tensor", [](Call& call) { call.returns({false}); },
+      "aten/src/ATen/native/cudnn/LossCTC.cpp: PyTorch's own kernel is assumed", Confidence::estimate);
 }
 
 }  // namespace athanor::rehearse::phantom

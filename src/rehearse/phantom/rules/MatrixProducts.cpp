@@ -71,14 +71,20 @@ void add_matrix_products(Table& table) {
   table.typed<&bmm>("bmm", blas);
   table.typed<&addmm>("addmm", blas);
   table.typed<&baddbmm>("baddbmm", blas);
-  table.rule("dot vdot", [](Call& call) {
-    auto result = call.empty({}, call.tensor(0).scalar_type());
-    take_cublas_workspace();
-    call.returns({result});
-  }, blas);
-  table.rule("_int_mm", [](Call& call) {
-    call.returns({call.empty({call.tensor(0).size(0), call.tensor(1).size(1)}, at::kInt)});
-  }, blas);
+  table.rule(
+      "dot vdot",
+      [](Call& call) {
+        auto result = call.empty({}, call.tensor(0).scalar_type());
+        take_cublas_workspace();
+        call.returns({result});
+      },
+      blas);
+  table.rule(
+      "_int_mm",
+      [](Call& call) {
+        call.returns({call.empty({call.tensor(0).size(0), call.tensor(1).size(1)}, at::kInt)});
+      },
+      blas);
 }
 
 }  // namespace athanor::rehearse::phantom

@@ -207,9 +207,12 @@ void add_normalizations(Table& table) {
   constexpr auto drop = "aten/src/ATen/native/cuda/Dropout.cu";
   table.rule("cudnn_batch_norm", &cudnn_forward, cudnn);
   table.rule("cudnn_batch_norm_backward", &cudnn_backward, cudnn);
-  table.rule("native_batch_norm _native_batch_norm_legit", [](Call& call) { batch_forward(call, call.flag(5)); }, batch);
-  table.rule("_native_batch_norm_legit.no_stats", [](Call& call) { batch_forward(call, call.flag(3)); }, batch);
-  table.rule("_batch_norm_with_update", [](Call& call) { batch_forward(call, true); }, batch);
+  table.rule(
+      "native_batch_norm _native_batch_norm_legit", [](Call& call) { batch_forward(call, call.flag(5)); }, batch);
+  table.rule(
+      "_native_batch_norm_legit.no_stats", [](Call& call) { batch_forward(call, call.flag(3)); }, batch);
+  table.rule(
+      "_batch_norm_with_update", [](Call& call) { batch_forward(call, true); }, batch);
   table.rule("native_batch_norm_backward batch_norm_backward", &batch_backward, batch);
   table.rule("native_layer_norm", &layer_forward, layer);
   table.rule("native_layer_norm_backward", &layer_backward, layer);
@@ -218,14 +221,20 @@ void add_normalizations(Table& table) {
   table.rule("native_group_norm", &group_forward, group);
   table.rule("native_group_norm_backward", &group_backward, group);
   table.rule("native_dropout", &dropout, drop);
-  table.rule("native_dropout_backward", [](Call& call) { call.returns({call.empty_like(call.tensor(0))}); }, drop);
-  table.rule("_fused_dropout", [](Call& call) {
-    auto output = call.empty_like(call.tensor(0));
-    call.returns({output, call.empty_like(call.tensor(0), at::kByte)});
-  }, drop);
-  table.rule("_masked_scale", [](Call& call) { call.returns({call.empty_like(call.tensor(0))}); }, drop);
+  table.rule(
+      "native_dropout_backward", [](Call& call) { call.returns({call.empty_like(call.tensor(0))}); }, drop);
+  table.rule(
+      "_fused_dropout",
+      [](Call& call) {
+        auto output = call.empty_like(call.tensor(0));
+        call.returns({output, call.empty_like(call.tensor(0), at::kByte)});
+      },
+      drop);
+  table.rule(
+      "_masked_scale", [](Call& call) { call.returns({call.empty_like(call.tensor(0))}); }, drop);
   table.rule("batch_norm_stats", &stats, batch);
-  table.rule("batch_norm_elemt", [](Call& call) { call.returns({call.empty_like(call.tensor(0))}); }, batch);
+  table.rule(
+      "batch_norm_elemt", [](Call& call) { call.returns({call.empty_like(call.tensor(0))}); }, batch);
 }
 
 }  // namespace athanor::rehearse::phantom

@@ -109,8 +109,8 @@ void variance(Call& call) {
   const auto& self = call.tensor(0);
   const auto dims = dims_of(call, 1);
   const bool keep = call.flag(3);
-  const auto real = c10::isComplexType(self.scalar_type()) ? c10::toRealValueType(self.scalar_type())
-                                                           : self.scalar_type();
+  const auto real =
+      c10::isComplexType(self.scalar_type()) ? c10::toRealValueType(self.scalar_type()) : self.scalar_type();
   const auto sizes = reduced_sizes(self, dims, keep);
   std::vector<c10::IValue> results{call.empty(sizes, real)};
   if (call.op().schema().returns().size() == 2) results.emplace_back(call.empty(sizes, self.scalar_type()));
@@ -130,8 +130,8 @@ void norm(Call& call) {
 void truth(Call& call) {
   const bool whole = call.size() == 1;
   const auto dtype = call.tensor(0).scalar_type() == at::kByte ? at::kByte : at::kBool;
-  auto result = call.empty(
-      reduced_sizes(call.tensor(0), whole ? Dims{} : dims_of(call, 1), !whole && call.flag(2)), dtype);
+  auto result =
+      call.empty(reduced_sizes(call.tensor(0), whole ? Dims{} : dims_of(call, 1), !whole && call.flag(2)), dtype);
   call.returns({result});
 }
 
@@ -159,15 +159,18 @@ void add_reductions(Table& table) {
   table.rule("max min", &extreme_all, reduce);
   table.rule("max.dim min.dim", &extreme_with_index, reduce, Confidence::exact);
   table.rule("argmax argmin", &arg_extreme, reduce);
-  table.rule("prod", [](Call& call) { product(call, {}, false, 1); }, reduce);
-  table.rule("prod.dim_int", [](Call& call) { product(call, {call.integer(1)}, call.flag(2), 3); }, reduce);
+  table.rule(
+      "prod", [](Call& call) { product(call, {}, false, 1); }, reduce);
+  table.rule(
+      "prod.dim_int", [](Call& call) { product(call, {call.integer(1)}, call.flag(2), 3); }, reduce);
   table.rule("var.correction std.correction var_mean.correction std_mean.correction", &variance, reduce);
   table.rule("linalg_vector_norm", &norm, reduce);
   table.rule("any any.dim any.dims all all.dim all.dims", &truth, reduce);
   table.rule("aminmax", &both_extremes, reduce);
   table.rule("count_nonzero.dim_IntList", &count_nonzero, reduce);
-  table.rule("trace", [](Call& call) { call.returns({call.empty({}, call.tensor(0).scalar_type())}); },
-             "aten/src/ATen/native/cuda/TriangularOps.cu");
+  table.rule(
+      "trace", [](Call& call) { call.returns({call.empty({}, call.tensor(0).scalar_type())}); },
+      "aten/src/ATen/native/cuda/TriangularOps.cu");
 }
 
 }  // namespace athanor::rehearse::phantom

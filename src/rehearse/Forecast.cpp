@@ -1,0 +1,90 @@
+#include "athanor/rehearse/Forecast.h"
+
+#include <algorithm>
+#include <vector>
+
+namespace athanor::rehearse {
+namespace {
+
+std::int64_t size_of(const Block& block, Bound bound) {
+  switch (bound) {
+    case Bound::low:
+      return block.low;
+    case Bound::high:
+      return block.high;
+    case Bound::value:
+      break;
+  }
+  return block.requested;
+}
+
+// Where the driver puts segments breaks ties of best fit; nobody knows where, so both orders are tried.
+void widen(Range& range, std::int64_t value) {
+  range.low = std::min(range.low, value);
+  range.high = std::max(range.high, value);
+}
+
+Peak peak_of(const Ledger& ledger, const allocator::DeviceOptions& options, std::int64_t context, int device) {
+  const auto found = replay(ledger, options, Bound::value, device);
+  Peak peak;
+  peak.requested = {found.requested, found.requested, found.requested};
+  peak.allocated = {found.allocated, found.allocated, found.allocated};
+  peak.reserved = {found.reserved, found.reserved, found.reserved};
+  const bool uncertain = std::any_of(ledger.blocks.begin(), ledger.blocks.end(),
+                                     [](const Block& block) { return block.low != block.high; });
+  for (const auto order : {allocator::AddressOrder::rising, allocator::AddressOrder::falling}) {
+    auto other = options;
+    other.order = order;
+    for (const auto bound : {Bound::low, Bound::value, Bound::high}) {
+      if (bound != Bound::value && !uncertain) continue;
+      const auto replayed = replay(ledger, other, bound, device);
+      widen(peak.requested, replayed.requested);
+      widen(peak.allocated, replayed.allocated);
+      widen(peak.reserved, replayed.reserved);
+    }
+  }
+  peak.process = {peak.reserved.low + context, peak.reserved.value + context, peak.reserved.high + context};
+  return peak;
+}
+
+}  // namespace
+
+Replayed replay(const Ledger& ledger, const allocator::DeviceOptions& options, Bound bound, int device) {
+  allocator::CachingAllocator model(options);
+  std::vector<allocator::Address> addresses(ledger.blocks.size(), 0);
+  for (const auto& event : ledger.events) {
+    const auto& block = ledger.blocks[event.block];
+    if (block.device != device) continue;
+    if (event.free)
+      model.free(addresses[event.block]);
+    else
+      addresses[event.block] = model.allocate(size_of(block, bound), block.stream).value_or(0);
+  }
+  return {model.statistics().requested_bytes.all.peak, model.peak_allocated(), model.peak_reserved()};
+}
+
+Forecast forecast_of(Ledger ledger, const gpu::Gpu& gpu, const allocator::DeviceOptions& options, int devices) {
+  Forecast forecast;
+  forecast.gpu = gpu;
+  for (int device = 0; device < devices; ++device) {
+    const auto peak = peak_of(ledger, options, gpu.context_bytes.count, device);
+    if (device > 0 && peak.process.value <= forecast.peak.process.value) continue;
+    forecast.device = device;
+    forecast.peak = peak;
+  }
+  forecast.fits = forecast.peak.process.value <= gpu.usable.count;
+  if (!ledger.events.empty()) {
+    forecast.peak_event = ledger.peak_event(forecast.device);
+    const auto& event = ledger.events[forecast.peak_event];
+    const auto& block = ledger.blocks[event.block];
+    forecast.by_category = ledger.by_category(forecast.peak_event, forecast.device);
+    forecast.peak_operator = ledger.operators[block.operator_name];
+    forecast.peak_module = ledger.modules[block.module];
+    forecast.peak_phase = event.phase;
+    forecast.peak_step = event.step;
+  }
+  forecast.ledger = std::move(ledger);
+  return forecast;
+}
+
+}  // namespace athanor::rehearse
