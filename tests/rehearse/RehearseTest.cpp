@@ -45,7 +45,7 @@ TEST(Rehearse, ParametersAndOptimizerStateHaveTheirSizes) {
 
 TEST(Rehearse, LaterStepsAreAlike) {
   const auto forecast = rehearse_small(4);
-  std::vector<std::int64_t> counts(5);
+  std::vector<std::int64_t> counts(6);  // the set-up, four steps, the tearing down
   for (const auto& event : forecast.ledger.events) ++counts[static_cast<std::size_t>(event.step)];
   EXPECT_EQ(counts[3], counts[4]);
   EXPECT_GT(counts[1], counts[3]);  // the optimizer's state is made once
