@@ -169,7 +169,6 @@ CheckpointFolder::CheckpointFolder(fs::path folder, CheckpointOptions options)
 CheckpointFolder::~CheckpointFolder() = default;
 
 void CheckpointFolder::write(Checkpoint checkpoint) {
-  wait();
   std::int64_t bytes = 0;
   for (const auto& [name, tensors] : checkpoint.files) bytes += bytes_of(tensors);
   for (auto& [name, tensors] : checkpoint.files) settle(tensors, bytes <= writer_->options.copy_below_bytes);
@@ -187,7 +186,6 @@ void CheckpointFolder::write(Checkpoint checkpoint) {
 
 void CheckpointFolder::write_weights(fs::path path, store::NamedTensors weights,
                                      std::map<std::string, std::string> metadata) {
-  wait();
   settle(weights, bytes_of(weights) <= writer_->options.copy_below_bytes);
   writer_->thread.add({.read = [path = std::move(path), weights = std::move(weights),
                                 metadata = std::move(metadata)] { store::save_safetensors(path, weights, metadata); },

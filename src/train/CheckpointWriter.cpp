@@ -23,9 +23,11 @@ BackgroundWriter::~BackgroundWriter() {
   thread_.join();
 }
 
-void BackgroundWriter::add(Job job) {
+void BackgroundWriter::add(Job job, std::size_t room) {
+  check();
   {
-    const std::lock_guard lock(mutex_);
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [&] { return jobs_.size() + (reading_ || finishing_ ? 1U : 0U) < room; });
     jobs_.push_back(std::move(job));
   }
   changed_.notify_all();

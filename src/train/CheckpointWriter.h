@@ -3,6 +3,7 @@
 #include <deque>
 #include <exception>
 #include <functional>
+#include <cstddef>
 #include <mutex>
 #include <thread>
 
@@ -19,7 +20,8 @@ class BackgroundWriter {
   BackgroundWriter();
   ~BackgroundWriter();
 
-  void add(Job job);
+  /// Waits while as many jobs as `room` are not done.
+  void add(Job job, std::size_t room = 2);
   void wait_until_read();
   /// Waits until nothing is left to do; rethrows the first failure since the last call.
   void wait();

@@ -99,7 +99,7 @@ Verdict EarlyStopping::observe(double metric, torch::nn::Module& model, std::int
                 fmt::format("{} = {} is worse than divergence_threshold {}", name, core::significant(metric, 4),
                             *options_.divergence_threshold),
                 improved);
-  if (waited_ > 0 && waited_ >= options_.patience) {
+  if (exhausted()) {
     const std::string best =
         best_ ? fmt::format("best {} in epoch {}", core::significant(*best_, 4), best_epoch_) : "no finite value yet";
     return stop(

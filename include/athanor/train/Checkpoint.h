@@ -44,8 +44,8 @@ class CheckpointFolder {
   CheckpointFolder& operator=(const CheckpointFolder&) = delete;
 
   /// Begins to write. The training goes on meanwhile, but must call wait_until_read() before it changes a tensor that
-  /// was given (small states are copied and need no waiting). Waits for the one before, if it is still being written;
-  /// throws what that failed with.
+  /// was given (small states are copied and need no waiting). Waits if two before it are still being written; throws
+  /// what one failed with.
   void write(Checkpoint checkpoint);
   /// The same for one safetensors file anywhere, atomically; done before a checkpoint that is given afterwards.
   void write_weights(std::filesystem::path path, store::NamedTensors weights,

@@ -60,6 +60,8 @@ class EarlyStopping {
 
   [[nodiscard]] std::optional<double> best() const { return best_; }
   [[nodiscard]] std::int64_t best_epoch() const { return best_epoch_; }
+  /// Whether patience is used up: what a resume of a run that had stopped asks.
+  [[nodiscard]] bool exhausted() const { return waited_ > 0 && waited_ >= options_.patience; }
   [[nodiscard]] const EarlyStoppingOptions& options() const { return options_; }
 
   /// What it has seen, without its settings: those stay the new object's at restore. The best weights are apart, as
