@@ -1,6 +1,7 @@
 #include "athanor/cli/App.h"
 
 #include <CLI/CLI.hpp>
+
 #include <algorithm>
 #include <iostream>
 #include <stdexcept>
@@ -24,25 +25,26 @@ void add_commands(CLI::App& root, Context& context) {
   for (CLI::App* command : root.get_subcommands([](CLI::App*) { return true; })) add_common(*command, context);
 }
 
-// CLI11 knows what was wrong; this adds the nearest right name.
+// CLI11 knows what was wrong; this adds the nearest right name of the first word that is no name at all.
 std::string explain(const CLI::App& root, const CLI::ParseError& error, int argc, const char* const* argv) {
-  std::vector<std::string> names;
+  const std::string message = error.what();
   const CLI::App* active = &root;
-  if (!root.get_subcommands().empty()) active = root.get_subcommands().front();
+  if (const auto chosen = root.get_subcommands(); !chosen.empty()) active = chosen.front();
+  std::vector<std::string> flags, commands;
   for (const auto* option : active->get_options())
-    for (const auto& name : option->get_lnames()) names.push_back("--" + name);
-  if (active == &root)
-    for (const auto* command : root.get_subcommands([](const CLI::App*) { return true; }))
-      names.push_back(command->get_name());
+    for (const auto& name : option->get_lnames()) flags.push_back("--" + name);
+  for (const auto* command : root.get_subcommands([](const CLI::App*) { return true; }))
+    commands.push_back(command->get_name());
   for (int i = 1; i < argc; ++i) {
-    const std::string word = argv[i];
-    const std::string name = word.substr(0, word.find('='));
-    if (std::string(error.what()).find(name) == std::string::npos) continue;
-    if (std::find(names.begin(), names.end(), name) != names.end()) continue;
-    if (const auto near = core::nearest(name, names); !near.empty())
-      return std::string(error.what()) + " (did you mean '" + near + "'?)";
+    const std::string word = std::string(argv[i]).substr(0, std::string_view(argv[i]).find('='));
+    const bool flag = word.starts_with("--");
+    if (!flag && (active != &root || i > 1)) continue;  // a value
+    const auto& names = flag ? flags : commands;
+    if (std::find(names.begin(), names.end(), word) != names.end()) continue;
+    const auto suggestion = core::suggestion(word, names);
+    return flag ? "unknown flag '" + word + "'" + suggestion : "unknown command '" + word + "'" + suggestion;
   }
-  return error.what();
+  return message;
 }
 
 }  // namespace
@@ -51,6 +53,10 @@ App::App(std::string name) : context_(std::make_unique<Context>()) {
   context_->name = std::move(name);
 }
 App::~App() = default;
+
+void App::add_model(std::string name, models::Factory factory) {
+  context_->models.add(std::move(name), std::move(factory));
+}
 
 int App::run(int argc, const char* const* argv) {
   return run(argc, argv, std::cout, std::cerr);

@@ -1,9 +1,9 @@
 #pragma once
 #include <condition_variable>
+#include <cstddef>
 #include <deque>
 #include <exception>
 #include <functional>
-#include <cstddef>
 #include <mutex>
 #include <thread>
 

@@ -150,11 +150,11 @@ Outcome Trainer::Run::end() {
   if (outcome->status == Status::finished) validate();
   auto result = *outcome;
   if (folder) folder->wait();
-  if (options.early_stopping && result.status != Status::interrupted) best_restored = stopping.restore_best(*model.module);
+  if (options.early_stopping && result.status != Status::interrupted)
+    best_restored = stopping.restore_best(*model.module);
   result.steps = step_count;
   result.epochs = epoch;
-  if (stopping.best())
-    result.best = Outcome::Best{stopping.options().monitor, *stopping.best(), stopping.best_epoch()};
+  if (stopping.best()) result.best = Outcome::Best{stopping.options().monitor, *stopping.best(), stopping.best_epoch()};
   result.final = last;
   result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
   outcome.reset();

@@ -12,7 +12,8 @@ void Trainer::Run::begin(const data::Loader& train) {
   model.module->train();
   const auto per_epoch = (train.batches() + options.step.accumulate - 1) / options.step.accumulate;
   total_steps = options.max_epochs * per_epoch;
-  if (options.max_steps > 0) total_steps = total_steps > 0 ? std::min(total_steps, options.max_steps) : options.max_steps;
+  if (options.max_steps > 0)
+    total_steps = total_steps > 0 ? std::min(total_steps, options.max_steps) : options.max_steps;
   tell(event(Event::Kind::started));
   if ((options.max_epochs > 0 && epoch >= options.max_epochs) ||
       (options.max_steps > 0 && step_count >= options.max_steps))

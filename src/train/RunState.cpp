@@ -31,8 +31,8 @@ std::vector<std::string> names_in(const torch::optim::Optimizer& optimizer, cons
   const auto named = model.named_parameters();
   for (const auto& group : optimizer.param_groups())
     for (const auto& parameter : group.params()) {
-      const auto found = std::find_if(named.begin(), named.end(),
-                                      [&](const auto& item) { return item.value().is_same(parameter); });
+      const auto found =
+          std::find_if(named.begin(), named.end(), [&](const auto& item) { return item.value().is_same(parameter); });
       if (found == named.end()) return {};  // one that is not the model's: all go by number
       names.push_back(found->key());
     }
@@ -69,7 +69,8 @@ Checkpoint Trainer::Run::snapshot() {
     extra.emplace_back(name, generator.get_state());
   }
   checkpoint.files[kExtra] = std::move(extra);
-  if (const auto best = options.folder / kBest; stopping.best() && !options.folder.empty()) checkpoint.links[kBest] = best;
+  if (const auto best = options.folder / kBest; stopping.best() && !options.folder.empty())
+    checkpoint.links[kBest] = best;
   if (validated_step == step_count && last.contains(stopping.options().monitor))
     checkpoint.metric = last.at(stopping.options().monitor);
   losses.settle();

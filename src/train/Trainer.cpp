@@ -98,11 +98,16 @@ std::int64_t Trainer::step_count() const {
 
 std::string to_string(Status status) {
   switch (status) {
-    case Status::finished: return "finished";
-    case Status::early_stopped: return "early_stopped";
-    case Status::interrupted: return "interrupted";
-    case Status::diverged: return "diverged";
-    case Status::failed: return "failed";
+    case Status::finished:
+      return "finished";
+    case Status::early_stopped:
+      return "early_stopped";
+    case Status::interrupted:
+      return "interrupted";
+    case Status::diverged:
+      return "diverged";
+    case Status::failed:
+      return "failed";
   }
   return "failed";
 }
