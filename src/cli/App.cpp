@@ -22,6 +22,7 @@ void add_common(CLI::App& app, Context& context) {
 
 void add_commands(CLI::App& root, Context& context) {
   add_common(root, context);
+  add_train(root, context);
   for (CLI::App* command : root.get_subcommands([](CLI::App*) { return true; })) add_common(*command, context);
 }
 

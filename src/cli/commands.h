@@ -9,5 +9,6 @@ namespace athanor::cli {
 struct Context;
 
 // One line and one file a subcommand: each adds itself to the command line and runs from its callback.
+void add_train(CLI::App& root, Context& context);
 
 }  // namespace athanor::cli

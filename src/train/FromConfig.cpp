@@ -22,19 +22,19 @@ Mode mode_from(const core::Config& table) {
 
 EarlyStoppingOptions stopping_from(const core::Config& table) {
   static const std::array<std::string, 2> deltas{"absolute", "relative"};
-  EarlyStoppingOptions options{.monitor = table.text("monitor", "val_loss"),
-                               .patience = static_cast<int>(std::min<std::int64_t>(
-                                   at_least(table, "patience", 0, 10), std::numeric_limits<int>::max())),
-                               .min_delta = table.number("min_delta", 0.0),
-                               .delta = table.choice("delta", "absolute", deltas) == "relative" ? Delta::relative
-                                                                                                : Delta::absolute,
-                               .mode = mode_from(table),
-                               .baseline = table.optional_number("baseline"),
-                               .start_from_epoch = at_least(table, "start_from_epoch", 0, 0),
-                               .restore_best_weights = table.boolean("restore_best_weights", true),
-                               .stopping_threshold = table.optional_number("stopping_threshold"),
-                               .divergence_threshold = table.optional_number("divergence_threshold"),
-                               .check_finite = table.boolean("check_finite", true)};
+  EarlyStoppingOptions options{
+      .monitor = table.text("monitor", "val_loss"),
+      .patience =
+          static_cast<int>(std::min<std::int64_t>(at_least(table, "patience", 0, 10), std::numeric_limits<int>::max())),
+      .min_delta = table.number("min_delta", 0.0),
+      .delta = table.choice("delta", "absolute", deltas) == "relative" ? Delta::relative : Delta::absolute,
+      .mode = mode_from(table),
+      .baseline = table.optional_number("baseline"),
+      .start_from_epoch = at_least(table, "start_from_epoch", 0, 0),
+      .restore_best_weights = table.boolean("restore_best_weights", true),
+      .stopping_threshold = table.optional_number("stopping_threshold"),
+      .divergence_threshold = table.optional_number("divergence_threshold"),
+      .check_finite = table.boolean("check_finite", true)};
   if (!(options.min_delta >= 0)) table.reject("min_delta", fmt::format("must be >= 0, got {}", options.min_delta));
   return options;
 }
@@ -60,8 +60,8 @@ void check_monitor(const core::Config& table, const std::string& name, const std
   std::vector<std::string> names{"val_loss"};
   for (const auto& metric : metrics) names.push_back("val_" + metric.name);
   if (std::find(names.begin(), names.end(), name) == names.end())
-    table.reject("monitor", fmt::format("= \"{}\": there is no such metric; there are: {}", name,
-                                        fmt::join(names, ", ")));
+    table.reject("monitor",
+                 fmt::format("= \"{}\": there is no such metric; there are: {}", name, fmt::join(names, ", ")));
 }
 
 struct Limits {

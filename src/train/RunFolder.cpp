@@ -47,9 +47,15 @@ std::map<std::string, std::string> values_of(const std::string& resolved) {
 
 // What does not change the steps that are done.
 bool may_change(const std::string& key) {
-  static constexpr std::array<std::string_view, 9> free{
-      "run.name",  "run.device",  "train.max_epochs", "train.max_steps", "train.validate_every_steps", "early_stopping.",
-      "checkpoint.", "log.", "data.prefetch"};
+  static constexpr std::array<std::string_view, 9> free{"run.name",
+                                                        "run.device",
+                                                        "train.max_epochs",
+                                                        "train.max_steps",
+                                                        "train.validate_every_steps",
+                                                        "early_stopping.",
+                                                        "checkpoint.",
+                                                        "log.",
+                                                        "data.prefetch"};
   return std::any_of(free.begin(), free.end(), [&](std::string_view prefix) { return key.starts_with(prefix); });
 }
 
@@ -66,17 +72,20 @@ std::vector<std::string> differences(const std::string& there, const std::string
   for (const auto& [key, value] : new_values) {
     const auto old = old_values.find(key);
     if (may_change(key) || (old != old_values.end() && old->second == value)) continue;
-    found.push_back(fmt::format("{}: {} there, {} here", key, old == old_values.end() ? "not set" : old->second, value));
+    found.push_back(
+        fmt::format("{}: {} there, {} here", key, old == old_values.end() ? "not set" : old->second, value));
   }
   for (const auto& [key, value] : old_values)
-    if (!may_change(key) && !new_values.contains(key)) found.push_back(fmt::format("{}: {} there, not set here", key, value));
+    if (!may_change(key) && !new_values.contains(key))
+      found.push_back(fmt::format("{}: {} there, not set here", key, value));
   return found;
 }
 
 RunFolder::RunFolder(fs::path path) : path_(std::move(path)) {
   std::error_code error;
   fs::create_directories(path_, error);
-  if (error) throw Error(fmt::format("cannot create {}: {}; --out names another place", path_.string(), error.message()));
+  if (error)
+    throw Error(fmt::format("cannot create {}: {}; --out names another place", path_.string(), error.message()));
   lock_ = ::open(path_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (lock_ < 0) throw Error(fmt::format("cannot open {}: {}", path_.string(), std::strerror(errno)));
   if (::flock(lock_, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
@@ -103,12 +112,12 @@ RunFolder RunFolder::begin(const fs::path& path, const std::string& resolved_con
 
 RunFolder RunFolder::reopen(const fs::path& path, const std::string& resolved_config) {
   if (!holds_a_run(path))
-    throw std::invalid_argument(
-        fmt::format("--resume: nothing to resume in {}: no run is there; leave --resume out to begin one", path.string()));
+    throw std::invalid_argument(fmt::format(
+        "--resume: nothing to resume in {}: no run is there; leave --resume out to begin one", path.string()));
   if (fs::exists(path / "config.toml"))
     if (const auto changed = differences(core::read_file(path / "config.toml"), resolved_config); !changed.empty())
-      throw std::invalid_argument(fmt::format("--resume: {} belongs to another configuration ({})", path.string(),
-                                              fmt::join(changed, "; ")));
+      throw std::invalid_argument(
+          fmt::format("--resume: {} belongs to another configuration ({})", path.string(), fmt::join(changed, "; ")));
   RunFolder folder(path);
   core::write_atomically(path / "config.toml", resolved_config);
   return folder;
