@@ -84,7 +84,9 @@ int App::run(int argc, const char* const* argv, std::ostream& out, std::ostream&
     err << context_->name << ": " << error.what() << '\n';
     return 2;
   } catch (const std::exception& error) {
-    err << context_->name << ": " << error.what() << '\n';
+    // LibTorch's errors bring a backtrace after their first line.
+    err << context_->name << ": " << std::string_view(error.what()).substr(0, std::string_view(error.what()).find('\n'))
+        << '\n';
     return 1;
   }
 }

@@ -4,6 +4,8 @@
 #include <ATen/record_function.h>
 #include <fmt/format.h>
 
+#include <string_view>
+
 #include "athanor/train/Weights.h"
 
 namespace athanor::train {
@@ -20,7 +22,8 @@ thread_local bool looking = false;
 
 void look(const at::RecordFunction& function, at::ObserverContext*) {
   if (looking || !first_operator.empty()) return;
-  looking = true;  // isfinite itself calls operators
+  if (std::string_view(function.name()).starts_with("aten::empty")) return;  // holds what was in memory before
+  looking = true;                                                            // isfinite itself calls operators
   for (const auto& output : function.outputs())
     if (output.isTensor() && !finite(output.toTensor())) first_operator = function.name();
   looking = false;

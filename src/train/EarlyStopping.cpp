@@ -4,6 +4,7 @@
 #include <fmt/ranges.h>
 
 #include <cmath>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <stdexcept>
 
@@ -113,12 +114,15 @@ Verdict EarlyStopping::observe(double metric, torch::nn::Module& model, std::int
 void EarlyStopping::keep(const torch::nn::Module& model) {
   const torch::NoGradGuard no_grad;
   const auto live = weights_of(model);
-  if (weights_.size() != live.size()) {
-    weights_.clear();
-    for (const auto& [name, tensor] : live)
-      weights_.emplace_back(name, torch::empty_like(tensor, tensor.options().device(torch::kCPU)));
+  // A resume brings them in a file's order: the same memory in the model's order, or fresh memory the first time.
+  std::map<std::string, at::Tensor> kept(weights_.begin(), weights_.end());
+  weights_.clear();
+  for (const auto& [name, tensor] : live) {
+    auto& copy = kept[name];
+    if (!copy.defined()) copy = torch::empty_like(tensor, tensor.options().device(torch::kCPU));
+    copy.copy_(tensor);
+    weights_.emplace_back(name, copy);
   }
-  for (std::size_t i = 0; i < live.size(); ++i) weights_[i].second.copy_(live[i].second);
 }
 
 bool EarlyStopping::restore_best(torch::nn::Module& model) const {

@@ -30,7 +30,7 @@ at::ScalarType sum_type(const at::Tensor& like) {
 Metric accuracy() {
   return {"accuracy", [](const at::Tensor& output, const at::Tensor& targets, const at::Tensor&) {
             const auto [scores, classes] = flat(output, targets, "accuracy");
-            return scores.argmax(-1).eq(classes).sum();
+            return scores.argmax(-1).eq(classes).mean(at::kDouble);
           }};
 }
 
@@ -39,15 +39,12 @@ Metric top_k(std::int64_t k) {
   return {"top" + std::to_string(k), [k](const at::Tensor& output, const at::Tensor& targets, const at::Tensor&) {
             const auto [scores, classes] = flat(output, targets, "top-k");
             const auto best = std::get<1>(scores.topk(std::min(k, scores.size(-1)), -1));
-            return best.eq(classes.unsqueeze(-1)).sum();
+            return best.eq(classes.unsqueeze(-1)).any(-1).mean(at::kDouble);
           }};
 }
 
 Metric perplexity() {
-  return {"perplexity",
-          [](const at::Tensor&, const at::Tensor& targets, const at::Tensor& mean_loss) {
-            return mean_loss.to(at::kDouble) * targets.numel();
-          },
+  return {"perplexity", [](const at::Tensor&, const at::Tensor&, const at::Tensor& mean_loss) { return mean_loss; },
           [](double mean) { return std::exp(mean); }};
 }
 
@@ -64,7 +61,7 @@ void Tally::add(const at::Tensor& output, const at::Tensor& targets, const at::T
   if (sums_.empty()) sums_.assign(metrics_.size() + 1, at::zeros({}, mean_loss.options().dtype(type)));
   sums_[0] = sums_[0] + mean_loss.detach().to(type) * items;
   for (std::size_t i = 0; i < metrics_.size(); ++i)
-    sums_[i + 1] = sums_[i + 1] + metrics_[i].measure(output, targets, mean_loss).detach().to(type);
+    sums_[i + 1] = sums_[i + 1] + metrics_[i].measure(output, targets, mean_loss).detach().to(type) * items;
   items_ += items;
 }
 

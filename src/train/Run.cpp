@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <cmath>
 #include <limits>
 #include <stdexcept>
 
@@ -128,8 +129,9 @@ bool Trainer::Run::diverged(const data::Batch* micro_batch) {
   } else if (const auto name = non_finite_weight(*model.module); !name.empty()) {
     where = fmt::format("the weight '{}'", name);
   }
-  stop(Status::diverged, fmt::format("the loss is {} at step {} (epoch {}); the first tensor that is not finite: {}",
-                                     bad->loss, bad->step + 1, epoch + 1, where));
+  stop(Status::diverged,
+       fmt::format("the loss is {} at step {} (epoch {}); the first tensor that is not finite: {}",
+                   std::isnan(bad->loss) ? "nan" : core::significant(bad->loss), bad->step + 1, epoch + 1, where));
   return true;
 }
 

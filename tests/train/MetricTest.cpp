@@ -35,15 +35,16 @@ TEST(Metric, SumsOverUnequalBatchesAreTheMeanOverAllItems) {
 
 TEST(Metric, CountsEveryPositionOfASequence) {
   const auto scores = torch::tensor({0.1, 0.9, 0.8, 0.2}).reshape({1, 2, 2});
-  Tally tally({accuracy(), top_k(5)});
-  tally.add(scores, torch::tensor({{1, 1}}), torch::tensor(0.5), 2);
+  Tally tally({accuracy(), top_k(5), perplexity()});
+  tally.add(scores, torch::tensor({{1, 1}}), torch::tensor(0.5), 1);  // one sample of two positions
   EXPECT_DOUBLE_EQ(tally.values("val").at("val_accuracy"), 0.5);
   EXPECT_DOUBLE_EQ(tally.values("val").at("val_top5"), 1.0) << "k beyond the classes is all of them";
+  EXPECT_NEAR(tally.values("val").at("val_perplexity"), std::exp(0.5), 1e-6);
 }
 
 TEST(Metric, TakesTheUsersOwn) {
   const Metric mean_absolute_error{"mae", [](const at::Tensor& output, const at::Tensor& targets, const at::Tensor&) {
-                                     return (output - targets).abs().sum();
+                                     return (output - targets).abs().mean();
                                    }};
   Tally tally({mean_absolute_error});
   tally.add(torch::tensor({1.0, 2.0}), torch::tensor({0.0, 4.0}), torch::tensor(0.0), 2);
