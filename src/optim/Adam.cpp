@@ -61,7 +61,7 @@ struct AdamTraits {
             .one_minus_beta1 = 1 - o.betas[0],
             .beta2 = o.betas[1],
             .one_minus_beta2 = 1 - o.betas[1],
-            .bias2_root = std::sqrt(1 - std::pow(o.betas[1], step)),
+            .inverse_bias2_root = 1 / std::sqrt(1 - std::pow(o.betas[1], step)),
             .eps = o.eps,
             .step_size = o.lr / (1 - std::pow(o.betas[0], step))};
   }

@@ -48,7 +48,7 @@ at::Tensor clip_grad_norm(const std::vector<at::Tensor>& parameters, double max_
   if (!(p > 0)) throw std::invalid_argument(fmt::format("clip_grad_norm: norm_type must be > 0, got {}", p));
   const at::NoGradGuard no_grad;
   GradBuckets all = grad_buckets(parameters);
-  if (all.buckets.empty()) return at::zeros({});
+  if (!all.first.defined()) return at::zeros({});
   const auto result = at::TensorOptions(all.first.scalar_type()).device(all.first.device());
   std::vector<double> host;
   std::vector<at::Tensor> norms;

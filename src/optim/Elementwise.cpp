@@ -1,6 +1,7 @@
 #include "optim/Elementwise.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "optim/engine/Codebook.h"
 
@@ -88,6 +89,15 @@ ElementwiseMethod::Split ElementwiseMethod::split(Group& group, const AnyOptions
     const bool on_cpu = entry.param.is_cpu();
     if (!on_cpu || entry.data == nullptr || entry.data != entry.param.unsafeGetTensorImpl()->data())
       make_row(group, i, slot_count, kept, *this, options, kernels);
+    if (grad.layout() != at::kStrided) {
+      if (!takes_sparse())
+        throw std::invalid_argument(fmt::format(
+            "{}: parameter {} (shape [{}]) has a sparse gradient, which {} does not take: use sparse_adam, sgd or "
+            "adagrad for it, or an embedding without sparse gradients",
+            kind(), entry.number, fmt::join(entry.param.sizes(), ", "), kind()));
+      parts.sparse.push_back(i);
+      continue;
+    }
     if (entry.kernel == nullptr) {
       parts.lists.push_back(i);
       continue;
@@ -109,12 +119,14 @@ ElementwiseMethod::Split ElementwiseMethod::split(Group& group, const AnyOptions
 }
 
 void ElementwiseMethod::add_to(Bucket& bucket, const Entry& entry, std::size_t slot_count) {
-  bucket.params.tensors.push_back(entry.param);
-  bucket.grads.tensors.push_back(grad_of(entry.param));
+  // A complex number is two real ones, as in PyTorch.
+  const auto real = [](const at::Tensor& tensor) { return tensor.is_complex() ? at::view_as_real(tensor) : tensor; };
+  bucket.params.tensors.push_back(real(entry.param));
+  bucket.grads.tensors.push_back(real(grad_of(entry.param)));
   bucket.grads.borrowed = true;
   bucket.slots.resize(slot_count);
   for (std::size_t k = 0; k < slot_count; ++k)
-    if (entry.state->slots[k].defined()) bucket.slots[k].tensors.push_back(entry.state->slots[k]);
+    if (entry.state->slots[k].defined()) bucket.slots[k].tensors.push_back(real(entry.state->slots[k]));
   bucket.states.push_back(entry.state);
 }
 
@@ -157,7 +169,7 @@ void ensure_state(const Method& method, const AnyOptions& options, const at::Ten
                       (bf16 || param.scalar_type() == at::kFloat);
   const bool as_float = bf16 && storage != nullptr && (storage->states != "same" || storage->rounding != "nearest");
   for (std::size_t k = 0; k < count; ++k) {
-    if (!slots[k].wanted || state.slots[k].defined()) continue;
+    if (!slots[k].wanted || slots[k].made_by_method || state.slots[k].defined()) continue;
     if (folded) {
       const std::int64_t blocks = (param.numel() + engine::quantise_block - 1) / engine::quantise_block;
       state.slots[k] = at::zeros({param.numel()}, param.options().dtype(at::kByte).requires_grad(false));

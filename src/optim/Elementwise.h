@@ -31,6 +31,25 @@ void finish_steps(const std::vector<at::Tensor>& steps, const Pass& pass);
 std::optional<at::Tensor> device_scale(const Bucket& bucket, const Pass& pass);
 std::optional<at::Tensor> device_found_inf(const Pass& pass);
 
+/// The storage of Storage.h for lists of tensors: parameters, gradients and state in float while a rule works on them,
+/// then rounded and folded back. What the engine's kernels do a vector at a time costs temporaries here (one float copy
+/// of the bucket); stochastic rounding draws from the device's own random stream.
+class StoredLists {
+ public:
+  StoredLists(Bucket& bucket, const Storage& storage, const std::vector<Slot>& slots);
+  void write_back();
+
+  lists::Lists params, grads;
+  std::vector<lists::Lists> slots;
+
+ private:
+  Bucket& bucket_;
+  const Storage& storage_;
+  std::size_t slot_count_;
+  std::vector<bool> folded_;    // by slot
+  std::vector<bool> positive_;  // by slot
+};
+
 /// The type-independent half of Elementwise: which entries take part and how. Elementwise.cpp.
 class ElementwiseMethod : public Method {
  public:
@@ -39,6 +58,7 @@ class ElementwiseMethod : public Method {
  protected:
   struct Split {
     std::vector<std::uint32_t> engine;  ///< Entries for the vectorised engine.
+    std::vector<std::uint32_t> sparse;  ///< Entries with a sparse gradient.
     std::vector<std::uint32_t> lists;   ///< Entries for LibTorch's operators.
     std::vector<at::Tensor> kept;       ///< Gradients laid out anew, alive until the pass is over.
   };
@@ -62,6 +82,10 @@ class Elementwise : public ElementwiseMethod {
   using Options = typename Traits::Options;
   using Coefficients = typename Traits::Coefficients;
   static constexpr bool has_fused = requires(Bucket & b, const Options& o, const Pass& p) { Traits::fused(b, o, p); };
+  static constexpr bool has_sparse =
+      requires(const at::Tensor& t, ParamState& s, const Options& o, const Coefficients& c) {
+    Traits::sparse(t, t, s, o, c);
+  };
   static constexpr bool has_scalars = requires { Traits::scalars(); };
 
   [[nodiscard]] const char* kind() const override { return Traits::kind; }
@@ -79,6 +103,7 @@ class Elementwise : public ElementwiseMethod {
     if constexpr (requires { Traits::initialise(state, param, of(options)); })
       Traits::initialise(state, param, of(options));
   }
+  [[nodiscard]] bool takes_sparse() const override { return has_sparse; }
   [[nodiscard]] bool fused_on(const at::Device& device) const override { return has_fused && device.is_cuda(); }
 
   void step(Group& group, AnyOptions& any, const Pass& pass) override {
@@ -86,6 +111,14 @@ class Elementwise : public ElementwiseMethod {
     const Split parts = split(group, any, pass, Traits::kernels(options));
     run_engine(group, options, pass, parts.engine);
     run_lists(group, options, pass, parts.lists);
+    if constexpr (has_sparse) {
+      for (const auto i : parts.sparse) {
+        const Entry& entry = group.entries[i];
+        Coefficients c = next(options, *entry.state, pass.inverse_scale);
+        if (pass.device_scale.defined()) c.grad_factor /= pass.device_scale.item<double>();
+        Traits::sparse(entry.param, grad_of(entry.param), *entry.state, options, c);
+      }
+    }
   }
 
  private:
@@ -93,11 +126,8 @@ class Elementwise : public ElementwiseMethod {
     return static_cast<const GroupOptions<Options>&>(options).value;
   }
 
-  // Tensors at the same step share their coefficients; most often that is all of them.
-  static Coefficients next(const Options& options, ParamState& state, double inverse_scale, const ParamState* last,
-                           const Coefficients& last_coefficients) {
+  static Coefficients next(const Options& options, ParamState& state, double inverse_scale) {
     ++state.step;
-    if (!has_scalars && last != nullptr && last->step == state.step) return last_coefficients;
     Coefficients c = Traits::coefficients(options, state);
     c.grad_factor = (options.maximize ? -1.0 : 1.0) * inverse_scale;
     return c;
@@ -112,10 +142,11 @@ class Elementwise : public ElementwiseMethod {
     const Coefficients* coefficients = nullptr;
     for (const auto i : active) {
       ParamState& state = *group.entries[i].state;
+      // Tensors at the same step share their coefficients; most often that is all of them.
       if (!has_scalars && last != nullptr && last->step == state.step + 1) {
         ++state.step;
       } else {
-        all[i] = next(options, state, pass.inverse_scale, nullptr, {});
+        all[i] = next(options, state, pass.inverse_scale);
         coefficients = &all[i];
         last = &state;
       }
@@ -131,7 +162,7 @@ class Elementwise : public ElementwiseMethod {
       const Entry& entry = group.entries[i];
       Coefficients c{};
       const bool fused = has_fused && entry.param.is_cuda() && plain(options);
-      if (!fused) c = next(options, *entry.state, pass.inverse_scale, nullptr, {});
+      if (!fused) c = next(options, *entry.state, pass.inverse_scale);
       const auto fits = [&](const auto& bucket) {
         const at::Tensor& first = bucket.second.params.tensors.front();
         return std::memcmp(&bucket.first, &c, sizeof c) == 0 && first.device() == entry.param.device() &&
@@ -153,9 +184,7 @@ class Elementwise : public ElementwiseMethod {
         bucket.grads = {at::_foreach_mul(bucket.grads.tensors, pass.device_scale.reciprocal())};
       }
       if (coefficients.grad_factor != 1) mul_(bucket.grads, coefficients.grad_factor);
-      update_stored(bucket, [&](lists::Lists& params, lists::Lists& grads, lists::Lists* slots) {
-        Traits::update(params, grads, slots, options, coefficients);
-      });
+      update_stored(bucket, options, coefficients);
     }
   }
 
@@ -172,9 +201,18 @@ class Elementwise : public ElementwiseMethod {
         return false;
     return true;
   }
-  template <class Update>
-  static void update_stored(Bucket& bucket, const Update& update) {
-    update(bucket.params, bucket.grads, bucket.slots.data());
+  void update_stored(Bucket& bucket, const Options& options, const Coefficients& coefficients) {
+    if (!plain(options)) {
+      if constexpr (requires { options.storage; }) {
+        const at::ScalarType type = bucket.params.tensors.front().scalar_type();
+        if (type == at::kFloat || type == at::kBFloat16) {
+          StoredLists stored(bucket, options.storage, Traits::slots(options));
+          Traits::update(stored.params, stored.grads, stored.slots.data(), options, coefficients);
+          return stored.write_back();
+        }
+      }
+    }
+    Traits::update(bucket.params, bucket.grads, bucket.slots.data(), options, coefficients);
   }
 };
 

@@ -2,12 +2,23 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <functional>
 #include <stdexcept>
 #include <utility>
 
+#include "athanor/optim/Adafactor.h"
 #include "athanor/optim/Adam.h"
+#include "athanor/optim/AdamVariants.h"
+#include "athanor/optim/Adaptive.h"
+#include "athanor/optim/Groups.h"
+#include "athanor/optim/LBFGS.h"
+#include "athanor/optim/LayerWise.h"
+#include "athanor/optim/Muon.h"
 #include "athanor/optim/SGD.h"
+#include "athanor/optim/ScheduleFree.h"
+#include "athanor/optim/SignDescent.h"
+#include "athanor/optim/SparseAdam.h"
 
 namespace athanor::optim {
 namespace {
@@ -30,24 +41,57 @@ class FromConfig : public Fields {
   const core::Config& table_;
 };
 
-using Params = std::vector<at::Tensor>;
 using Made = std::unique_ptr<torch::optim::Optimizer>;
+using Groups = std::vector<ParameterGroup>;
+
+// Muon is for the matrices of hidden layers; the rest of a model is AdamW's (Jordan et al., 2024).
+bool for_muon(const std::string& name, const at::Tensor& param) {
+  if (param.dim() != 2) return false;
+  for (const char* part : {"embed", "wte", "wpe", "token", "position", "head", "classifier", "output"})
+    if (name.find(part) != std::string::npos) return false;
+  return true;
+}
+
+std::vector<torch::optim::OptimizerParamGroup> grouped(Groups groups, const MuonOptions& options) {
+  std::vector<torch::optim::OptimizerParamGroup> result;
+  for (const bool adamw : {false, true}) {
+    Groups part;
+    for (const auto& group : groups) {
+      part.push_back({{}, {}, group.decay, group.lr_scale});
+      for (std::size_t i = 0; i < group.parameters.size(); ++i)
+        if (for_muon(group.names[i], group.parameters[i]) != adamw)
+          part.back().parameters.push_back(group.parameters[i]);
+      if (part.back().parameters.empty()) part.pop_back();
+    }
+    MuonOptions own = options;
+    own.adamw = adamw;
+    for (auto& each : with_options(std::move(part), own)) result.push_back(std::move(each));
+  }
+  return result;
+}
+
+template <class Options>
+std::vector<torch::optim::OptimizerParamGroup> grouped(Groups groups, const Options& options) {
+  return with_options(std::move(groups), options);
+}
 
 /// One kind of optimizer: its name in TOML, and how it is made.
 struct Kind {
   std::string name;
-  std::function<Made(const core::Config&, Params)> make;
+  std::function<Made(const core::Config&, torch::nn::Module&)> make;
 };
 
 // `preset` is what the kind changes of the settings' defaults.
 template <class Options>
 Kind kind(std::string name, void (*preset)(Options&) = nullptr) {
-  return {std::move(name), [preset](const core::Config& table, Params params) -> Made {
+  return {std::move(name), [preset](const core::Config& table, torch::nn::Module& model) -> Made {
             Options options;
             if (preset != nullptr) preset(options);
             FromConfig from(table);
             options.visit(from);
-            return std::make_unique<OptimizerOf<Options>>(std::move(params), options);
+            const GroupingOptions grouping{.decay_norms_and_biases = table.boolean("decay_norms_and_biases", true),
+                                           .layer_decay = table.number("layer_decay", 1.0)};
+            return std::make_unique<OptimizerOf<Options>>(grouped(parameter_groups(model, grouping), options), options);
           }};
 }
 
@@ -57,6 +101,26 @@ const std::vector<Kind>& kinds() {
       kind<AdamWOptions>("adamw"),
       kind<AdamWOptions>("adamw8bit", [](AdamWOptions& o) { o.storage.states = "8bit"; }),
       kind<SGDOptions>("sgd"),
+      kind<RMSpropOptions>("rmsprop"),
+      kind<AdagradOptions>("adagrad"),
+      kind<AdadeltaOptions>("adadelta"),
+      kind<AdamaxOptions>("adamax"),
+      kind<NAdamOptions>("nadam"),
+      kind<RAdamOptions>("radam"),
+      kind<ASGDOptions>("asgd"),
+      kind<RpropOptions>("rprop"),
+      kind<LionOptions>("lion"),
+      kind<LionOptions>("lion8bit", [](LionOptions& o) { o.storage.states = "8bit"; }),
+      kind<AdEMAMixOptions>("ademamix"),
+      kind<LAMBOptions>("lamb"),
+      kind<LARSOptions>("lars"),
+      kind<AdamMiniOptions>("adam_mini"),
+      kind<AdafactorOptions>("adafactor"),
+      kind<MuonOptions>("muon"),
+      kind<SparseAdamOptions>("sparse_adam"),
+      kind<LBFGSOptions>("lbfgs"),
+      kind<ScheduleFreeAdamWOptions>("schedule_free_adamw"),
+      kind<ScheduleFreeSGDOptions>("schedule_free_sgd"),
   };
   return all;
 }
@@ -74,20 +138,15 @@ const std::vector<std::string>& optimizer_kinds() {
 
 std::unique_ptr<torch::optim::Optimizer> make_optimizer(const core::Config& table, torch::nn::Module& model) {
   const std::string name = table.choice("kind", "adamw", optimizer_kinds());
-  Params params;
-  for (auto& param : model.parameters())
-    if (param.requires_grad()) params.push_back(param);
-  for (const auto& each : kinds()) {
-    if (each.name != name) continue;
-    try {
-      return each.make(table, std::move(params));
-    } catch (const std::invalid_argument& error) {
-      const std::string message = error.what();
-      if (message.starts_with(table.where("kind").substr(0, table.where("kind").find(':')) + ":")) throw;
-      throw std::invalid_argument(table.where("kind") + ": " + message);
-    }
+  const auto found = std::find_if(kinds().begin(), kinds().end(), [&](const Kind& each) { return each.name == name; });
+  try {
+    return found->make(table, model);
+  } catch (const std::invalid_argument& error) {
+    const std::string message = error.what();
+    const std::string where = table.where("kind");
+    if (message.starts_with(where.substr(0, where.find(':') + 1))) throw;  // says already where
+    throw std::invalid_argument(where + ": " + message);
   }
-  table.reject("kind", fmt::format("'{}' is not an optimizer", name));
 }
 
 }  // namespace athanor::optim

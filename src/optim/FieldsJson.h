@@ -36,7 +36,9 @@ class FromJson : public Fields {
     if (found == json_.end() || found->is_null()) return;
     if (!found->is_array() || found->size() != size)
       throw Error(fmt::format("optimizer state: {} must be {} numbers, got {}", name, size, found->dump()));
-    for (std::size_t i = 0; i < size; ++i) values[i] = (*found)[i].get<double>();
+    for (std::size_t i = 0; i < size; ++i) {
+      if (!(*found)[i].is_null()) values[i] = (*found)[i].get<double>();  // JSON writes NaN as null
+    }
   }
 
  private:

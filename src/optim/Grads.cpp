@@ -43,6 +43,7 @@ GradBuckets grad_buckets(const std::vector<at::Tensor>& parameters) {
       grad = grad._values();
     }
     if (!all.first.defined()) all.first = grad;
+    if (grad.numel() == 0) continue;  // nothing to sum, and no largest element
     GradBucket probe;
     probe.on_engine = engine_element(grad, probe.element);
     auto fits = [&](const GradBucket& bucket) {

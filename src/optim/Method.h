@@ -14,6 +14,8 @@ struct Slot {
   std::string name;
   bool wanted = true;
   double initial = 0;
+  bool made_by_method = false;  ///< initialise() makes it: it has another shape, or starts from the parameter.
+  bool any_shape = false;       ///< And its shape depends on how far the run is; may be absent.
 };
 
 /// One parameter of a group, with what is kept about it between steps.
@@ -59,6 +61,10 @@ class Method {
   virtual void initialise(ParamState&, const at::Tensor&, const AnyOptions&) const {}
   /// Updates every parameter of the group that has a gradient. State is there for these; `step` is not yet counted up.
   virtual void step(Group& group, AnyOptions& options, const Pass& pass) = 0;
+  /// Whether update() takes sparse gradients.
+  [[nodiscard]] virtual bool takes_sparse() const { return false; }
+  /// Puts the averaged weights into the parameters, or the training weights back, where a method has two sets.
+  virtual void set_averaged(Group&, AnyOptions&, bool) {}
   /// Replaces step() where an optimizer evaluates the closure itself (LBFGS); returns whether it did.
   virtual bool step_closure(torch::optim::Optimizer&, const torch::optim::Optimizer::LossClosure&, at::Tensor&) {
     return false;

@@ -37,11 +37,11 @@ void check_groups(const std::vector<torch::optim::OptimizerParamGroup>& groups, 
 }
 
 // Settings are checked before LibTorch's own constructor sees them.
-std::vector<torch::optim::OptimizerParamGroup> checked(std::vector<torch::optim::OptimizerParamGroup> groups,
-                                                       const AnyOptions& defaults, const char* kind) {
+const std::vector<torch::optim::OptimizerParamGroup>& checked(
+    const std::vector<torch::optim::OptimizerParamGroup>& groups, const AnyOptions& defaults, const char* kind) {
   defaults.check();
   check_groups(groups, kind);
-  for (auto& group : groups) {
+  for (const auto& group : groups) {
     if (!group.has_options()) continue;
     const auto* options = dynamic_cast<const AnyOptions*>(&group.options());
     if (options == nullptr || typeid(*options) != typeid(defaults))
@@ -58,10 +58,22 @@ std::unique_ptr<torch::optim::OptimizerParamState> ParamState::clone() const {
   return std::make_unique<ParamState>(*this);
 }
 
-Optimizer::Optimizer(std::vector<torch::optim::OptimizerParamGroup> groups, std::unique_ptr<AnyOptions> defaults,
+Optimizer::Optimizer(const std::vector<torch::optim::OptimizerParamGroup>& groups, std::unique_ptr<AnyOptions> defaults,
                      std::unique_ptr<Method> method)
-    : torch::optim::Optimizer(checked(std::move(groups), *defaults, method->kind()), defaults->clone()),
-      method_(std::move(method)) {}
+    : torch::optim::Optimizer(checked(groups, *defaults, method->kind()), defaults->clone()),
+      method_(std::move(method)) {
+  // LibTorch's constructor knows only its own options and replaces all others by the defaults.
+  for (std::size_t g = 0; g < groups.size(); ++g)
+    if (groups[g].has_options()) param_groups_[g].set_options(groups[g].options().clone());
+}
+
+void Optimizer::add_param_group(const torch::optim::OptimizerParamGroup& group) {
+  auto all = param_groups_;
+  all.push_back(group);
+  checked(all, static_cast<const AnyOptions&>(defaults()), method_->kind());
+  torch::optim::Optimizer::add_param_group(group);
+  if (group.has_options()) param_groups_.back().set_options(group.options().clone());
+}
 
 Optimizer::~Optimizer() = default;
 
@@ -99,43 +111,66 @@ std::int64_t Optimizer::state_bytes() const {
   return bytes;
 }
 
+void Optimizer::eval() {
+  set_averaged(true);
+}
+
+void Optimizer::train() {
+  set_averaged(false);
+}
+
+void Optimizer::set_averaged(bool averaged) {
+  const at::NoGradGuard no_grad;
+  prepare();
+  for (std::size_t g = 0; g < groups_.size(); ++g)
+    method_->set_averaged(*groups_[g], static_cast<AnyOptions&>(param_groups_[g].options()), averaged);
+}
+
 void Optimizer::refresh() {
   groups_.clear();
 }
 
-// Follows what a user may have done between steps: groups or parameters added, state cleared; makes state for
-// parameters whose first gradient has come.
-void Optimizer::prepare() {
+// Follows what a user may have done between steps: groups or parameters added, state cleared.
+void Optimizer::follow() {
   bool stale = groups_.size() != param_groups_.size() || known_states_ != state_.size();
   for (std::size_t g = 0; !stale && g < groups_.size(); ++g)
     stale = groups_[g]->entries.size() != param_groups_[g].params().size();
-  if (stale) {
-    groups_.clear();
-    std::uint64_t number = 0;
-    for (const auto& group : param_groups_) {
-      auto cached = std::make_unique<Group>();
-      for (const auto& param : group.params()) {
-        const auto found = state_.find(param.unsafeGetTensorImpl());
-        cached->entries.push_back(
-            {.param = param,
-             .state = found == state_.end() ? nullptr : static_cast<ParamState*>(found->second.get()),
-             .number = number++});
-      }
-      groups_.push_back(std::move(cached));
+  if (!stale) return;
+  groups_.clear();
+  places_.clear();
+  std::uint64_t number = 0;
+  for (const auto& group : param_groups_) {
+    auto cached = std::make_unique<Group>();
+    for (const auto& param : group.params()) {
+      const void* key = param.unsafeGetTensorImpl();
+      places_[key] = {groups_.size(), cached->entries.size()};
+      const auto found = state_.find(const_cast<void*>(key));
+      cached->entries.push_back(
+          {.param = param,
+           .state = found == state_.end() ? nullptr : static_cast<ParamState*>(found->second.get()),
+           .number = number++});
     }
-  }
-  for (std::size_t g = 0; g < groups_.size(); ++g) {
-    for (auto& entry : groups_[g]->entries) {
-      if (entry.state != nullptr || !grad_of(entry.param).defined()) continue;
-      auto state = std::make_unique<ParamState>();
-      const auto& options = static_cast<const AnyOptions&>(param_groups_[g].options());
-      ensure_state(*method_, options, entry.param, *state);
-      method_->initialise(*state, entry.param, options);
-      entry.state = state.get();
-      state_[entry.param.unsafeGetTensorImpl()] = std::move(state);
-    }
+    groups_.push_back(std::move(cached));
   }
   known_states_ = state_.size();
+}
+
+// Makes state for a parameter whose first gradient has come.
+void Optimizer::begin(std::size_t group, Entry& entry) {
+  if (entry.state != nullptr || !grad_of(entry.param).defined()) return;
+  auto state = std::make_unique<ParamState>();
+  const auto& options = static_cast<const AnyOptions&>(param_groups_[group].options());
+  ensure_state(*method_, options, entry.param, *state);
+  method_->initialise(*state, entry.param, options);
+  entry.state = state.get();
+  state_[entry.param.unsafeGetTensorImpl()] = std::move(state);
+  known_states_ = state_.size();
+}
+
+void Optimizer::prepare() {
+  follow();
+  for (std::size_t g = 0; g < groups_.size(); ++g)
+    for (auto& entry : groups_[g]->entries) begin(g, entry);
 }
 
 at::Tensor Optimizer::step(LossClosure closure) {
@@ -149,15 +184,21 @@ at::Tensor Optimizer::step(LossClosure closure) {
   return loss;
 }
 
-void Optimizer::step(const Scaling& scaling) {
-  run(scaling, nullptr);
-}
-
 void Optimizer::step_parameter(const at::Tensor& parameter) {
-  run({}, parameter.unsafeGetTensorImpl());
+  const at::NoGradGuard no_grad;
+  follow();
+  const auto place = places_.find(parameter.unsafeGetTensorImpl());
+  if (place == places_.end())
+    throw std::invalid_argument(
+        fmt::format("{}: step_parameter of a tensor that is not one of its parameters", kind()));
+  const auto [g, i] = place->second;
+  Entry& entry = groups_[g]->entries[i];
+  begin(g, entry);
+  Pass pass{.threads = at::get_num_threads(), .only = &entry};
+  method_->step(*groups_[g], static_cast<AnyOptions&>(param_groups_[g].options()), pass);
 }
 
-void Optimizer::run(const Scaling& scaling, const void* only) {
+void Optimizer::step(const Scaling& scaling) {
   const at::NoGradGuard no_grad;
   Pass pass{.threads = at::get_num_threads()};
   prepare();
@@ -179,15 +220,8 @@ void Optimizer::run(const Scaling& scaling, const void* only) {
       pass.device_scale = scaling.scale;
     }
   }
-  for (std::size_t g = 0; g < groups_.size(); ++g) {
-    if (only != nullptr) {
-      pass.only = nullptr;
-      for (auto& entry : groups_[g]->entries)
-        if (entry.param.unsafeGetTensorImpl() == only) pass.only = &entry;
-      if (pass.only == nullptr) continue;
-    }
+  for (std::size_t g = 0; g < groups_.size(); ++g)
     method_->step(*groups_[g], static_cast<AnyOptions&>(param_groups_[g].options()), pass);
-  }
 }
 
 }  // namespace athanor::optim

@@ -11,8 +11,8 @@ namespace athanor::optim {
 // An optimizer's file defines make_method(const ItsOptions&) and instantiates OptimizerOf<ItsOptions>.
 
 template <class Options>
-OptimizerOf<Options>::OptimizerOf(std::vector<torch::optim::OptimizerParamGroup> groups, Options defaults)
-    : Optimizer(std::move(groups), std::make_unique<GroupOptions<Options>>(defaults), make_method(defaults)) {}
+OptimizerOf<Options>::OptimizerOf(const std::vector<torch::optim::OptimizerParamGroup>& groups, Options defaults)
+    : Optimizer(groups, std::make_unique<GroupOptions<Options>>(defaults), make_method(defaults)) {}
 
 template <class Options>
 OptimizerOf<Options>::OptimizerOf(std::vector<at::Tensor> parameters, Options defaults)

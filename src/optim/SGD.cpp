@@ -37,6 +37,20 @@ struct SgdTraits {
       lists::SgdRule::update(params, grads, slots, c);
     }
   }
+  // Only the rows that have a gradient; the momentum is dense.
+  static void sparse(const at::Tensor& param, const at::Tensor& given, ParamState& state, const Options& o,
+                     const Coefficients& c) {
+    if (o.weight_decay != 0)
+      throw std::invalid_argument("sgd: weight_decay does not go with sparse gradients: set it to 0 for this group");
+    const at::Tensor grad = c.grad_factor == 1 ? given : given * c.grad_factor;
+    if (o.momentum == 0) {
+      param.add_(grad, -o.lr);
+      return;
+    }
+    state.slots[0].mul_(o.momentum).add_(grad, c.input);
+    if (o.nesterov) param.add_(grad, -o.lr).add_(state.slots[0], -o.lr * o.momentum);
+    if (!o.nesterov) param.add_(state.slots[0], -o.lr);
+  }
   static void fused(Bucket& b, const Options& o, const Pass& pass) {
     const bool first = o.momentum != 0 && b.states.front()->step == 0;
     at::_fused_sgd_(b.params.tensors, b.grads.tensors, b.slots[0].tensors, o.weight_decay, o.momentum, o.lr,

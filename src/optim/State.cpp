@@ -71,14 +71,24 @@ class Reader {
   std::unique_ptr<ParamState> read(const Named& named, const AnyOptions& options, std::size_t index) const {
     const std::string prefix = "state." + named.name + ".";
     const auto next = tensors_.lower_bound(prefix);
-    if (next == tensors_.end() || !next->first.starts_with(prefix)) return nullptr;
+    if (next == tensors_.end() || !next->first.starts_with(prefix)) {
+      if (steps_.is_array() && index < steps_.size() && steps_[index] > 0) refuse_missing(options, prefix);
+      return nullptr;
+    }
     // What it should look like: the state of a parameter of that shape without memory.
     const at::Tensor like = at::empty_strided(named.param.sizes(), named.param.strides(),
                                               named.param.options().device(at::kMeta).requires_grad(false));
     auto state = std::make_unique<ParamState>();
     ensure_state(method_, options, like, *state);
     method_.initialise(*state, like, options);
+    const auto slots = method_.slots(options);
     for (std::size_t k = 0; k < state->slots.size(); ++k) {
+      if (k < slots.size() && slots[k].any_shape) {
+        const auto found = tensors_.find(prefix + slot_names_[k]);
+        if (found != tensors_.end())
+          state->slots[k] = found->second.to(named.param.options().requires_grad(false), false, true);
+        continue;
+      }
       if (!state->slots[k].defined()) continue;
       state->slots[k] = copy(find(prefix, slot_names_[k]), state->slots[k], named, slot_names_[k]);
     }
@@ -98,6 +108,12 @@ class Reader {
     if (found == tensors_.end())
       throw Error(fmt::format("optimizer state of {} lacks the tensor '{}{}'", method_.kind(), prefix, name));
     return found->second;
+  }
+
+  // Steps were made, so state that the settings want must be there.
+  void refuse_missing(const AnyOptions& options, const std::string& prefix) const {
+    for (const auto& slot : method_.slots(options))
+      if (slot.wanted && !slot.any_shape) find(prefix, slot.name);
   }
 
   static at::Tensor copy(const at::Tensor& from, const at::Tensor& like, const Named& named, const std::string& slot) {

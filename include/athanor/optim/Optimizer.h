@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -14,6 +15,7 @@ namespace athanor::optim {
 
 class Method;  // What one optimizer adds: its update rule and its state. src/optim/Method.h
 struct Group;
+struct Entry;
 
 /// The settings of one parameter group, whatever the optimizer.
 class AnyOptions : public torch::optim::OptimizerOptions {
@@ -81,6 +83,15 @@ class Optimizer : public torch::optim::Optimizer {
   /// Updates one parameter only: its gradient is complete while others are not (see step_in_backward).
   void step_parameter(const at::Tensor& parameter);
 
+  /// Adds parameters, with the group's own options if it has them. Call it on this class: LibTorch's replaces the
+  /// options of optimizers it does not know by the defaults.
+  void add_param_group(const torch::optim::OptimizerParamGroup& group);
+
+  /// Schedule-free optimizers keep two sets of weights: eval() puts the averaged ones into the parameters, for
+  /// validation and for saving, and train() the ones that training goes on with. For all others both do nothing.
+  void eval();
+  void train();
+
   /// "adamw": the kind of the TOML and of saved state.
   [[nodiscard]] std::string kind() const;
   /// PyTorch's names of the state tensors and state numbers, in the order in which ParamState holds them.
@@ -100,15 +111,18 @@ class Optimizer : public torch::optim::Optimizer {
   [[nodiscard]] Method& method() { return *method_; }  ///< For this room.
 
  protected:
-  Optimizer(std::vector<torch::optim::OptimizerParamGroup> groups, std::unique_ptr<AnyOptions> defaults,
+  Optimizer(const std::vector<torch::optim::OptimizerParamGroup>& groups, std::unique_ptr<AnyOptions> defaults,
             std::unique_ptr<Method> method);
 
  private:
   void prepare();
-  void run(const Scaling& scaling, const void* only);
+  void follow();
+  void begin(std::size_t group, Entry& entry);
+  void set_averaged(bool averaged);
 
   std::unique_ptr<Method> method_;
   std::vector<std::unique_ptr<Group>> groups_;
+  std::unordered_map<const void*, std::pair<std::size_t, std::size_t>> places_;  // parameter: group, entry
   std::size_t known_states_ = 0;
 };
 
@@ -117,7 +131,7 @@ template <class Options>
 class OptimizerOf final : public Optimizer {
  public:
   explicit OptimizerOf(std::vector<at::Tensor> parameters, Options defaults = {});
-  explicit OptimizerOf(std::vector<torch::optim::OptimizerParamGroup> groups, Options defaults = {});
+  explicit OptimizerOf(const std::vector<torch::optim::OptimizerParamGroup>& groups, Options defaults = {});
 
   [[nodiscard]] Options& options(std::size_t group = 0) {
     return static_cast<GroupOptions<Options>&>(param_groups().at(group).options()).value;

@@ -59,6 +59,11 @@ inline void sqrt_(Lists& a) {
 inline Lists root(const Lists& a) {
   return {at::_foreach_sqrt(a.tensors)};
 }
+inline Lists quotient(double s, const Lists& a) {
+  Lists result{at::_foreach_reciprocal(a.tensors)};
+  mul_(result, s);
+  return result;
+}
 inline void abs_(Lists& a) {
   if (a.borrowed) {
     a = {at::_foreach_abs(a.tensors)};

@@ -60,17 +60,24 @@ struct Kahan : Nearest<Bf16> {
 };
 
 // ---- the loop ------------------------------------------------------------------------------------------------------
+/// Which of the row's slots is a rule's k-th.
+template <class Rule>
+constexpr int place(int k) {
+  if constexpr (requires { Rule::places; }) return Rule::places[k];
+  return k;
+}
+
 /// One vector at position i of the row's arrays; `element` is its place in the tensor.
 template <class Rule, class Param, class State, class D, class C>
 HWY_INLINE void update_vector(D d, const engine::Row& row, std::int64_t i, std::int64_t element, const C& c) {
   Value<D> param{Param::load_param(d, row, i)};
   Value<D> grad{Param::load(d, row.grad, i)};
   Value<D> slots[Rule::slots > 0 ? Rule::slots : 1];
-  for (int k = 0; k < Rule::slots; ++k) slots[k].v = State::load(d, row.slots[k], i);
+  for (int k = 0; k < Rule::slots; ++k) slots[k].v = State::load(d, row.slots[place<Rule>(k)], i);
   mul_(grad, c.grad_factor);
   Rule::update(param, grad, slots, c);
   Param::store_param(d, param.v, row, i, element);
-  for (int k = 0; k < Rule::slots; ++k) State::store(d, slots[k].v, row.slots[k], i);
+  for (int k = 0; k < Rule::slots; ++k) State::store(d, slots[k].v, row.slots[place<Rule>(k)], i);
 }
 
 /// Fewer elements than a vector has: through buffers of a vector's size, so that nothing outside is touched.
@@ -92,14 +99,16 @@ HWY_NOINLINE void update_tail(D d, const engine::Row& row, std::int64_t begin, s
   copy_in(tail.param, 0, sizeof(Element));
   copy_in(tail.grad, 1, sizeof(Element));
   copy_in(tail.compensation, 2, sizeof(Element));
-  for (int k = 0; k < Rule::slots; ++k) copy_in(tail.slots[k], 3 + static_cast<std::size_t>(k), sizeof(StateElement));
+  for (int k = 0; k < Rule::slots; ++k)
+    copy_in(tail.slots[place<Rule>(k)], 3 + static_cast<std::size_t>(k), sizeof(StateElement));
   update_vector<Rule, Param, State>(d, tail, 0, first + begin, c);
   const auto copy_out = [&](void* pointer, std::size_t which, std::size_t size) {
     if (pointer != nullptr) std::memcpy(static_cast<unsigned char*>(pointer) + offset * size, buffers[which], n * size);
   };
   copy_out(row.param, 0, sizeof(Element));
   copy_out(row.compensation, 2, sizeof(Element));
-  for (int k = 0; k < Rule::slots; ++k) copy_out(row.slots[k], 3 + static_cast<std::size_t>(k), sizeof(StateElement));
+  for (int k = 0; k < Rule::slots; ++k)
+    copy_out(row.slots[place<Rule>(k)], 3 + static_cast<std::size_t>(k), sizeof(StateElement));
 }
 
 template <class Rule, class Param, class State>
@@ -130,14 +139,14 @@ void update_8bit(const engine::Row& row, std::int64_t begin, std::int64_t end) {
     block.grad = static_cast<const typename Param::Element*>(row.grad) + at;
     if (row.compensation != nullptr) block.compensation = static_cast<std::uint16_t*>(row.compensation) + at;
     for (int k = 0; k < Rule::slots; ++k) {
-      unfold(static_cast<const std::uint8_t*>(row.slots[k]) + at, row.scales[k][at / quantise_block], Rule::positive[k],
-             unfolded[k], count);
-      block.slots[k] = unfolded[k];
+      unfold(static_cast<const std::uint8_t*>(row.slots[place<Rule>(k)]) + at,
+             row.scales[place<Rule>(k)][at / quantise_block], Rule::positive[k], unfolded[k], count);
+      block.slots[place<Rule>(k)] = unfolded[k];
     }
     update_range<Rule, Param, Plain<float>>(block, 0, count, at);
     for (int k = 0; k < Rule::slots; ++k)
-      row.scales[k][at / quantise_block] =
-          fold(unfolded[k], Rule::positive[k], static_cast<std::uint8_t*>(row.slots[k]) + at, count);
+      row.scales[place<Rule>(k)][at / quantise_block] =
+          fold(unfolded[k], Rule::positive[k], static_cast<std::uint8_t*>(row.slots[place<Rule>(k)]) + at, count);
   }
 }
 

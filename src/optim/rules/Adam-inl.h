@@ -17,7 +17,7 @@ struct AdamRule {
   template <class M>
   static HWY_INLINE void apply(M& param, const M& exp_avg, const M& exp_avg_sq, const Coefficients& c) {
     M denominator = root(exp_avg_sq);
-    div_(denominator, c.bias2_root);
+    mul_(denominator, c.inverse_bias2_root);  // half a unit in the last place from the quotient, and much faster
     add_(denominator, c.eps);
     addcdiv_(param, exp_avg, denominator, -c.step_size);
   }

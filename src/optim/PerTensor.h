@@ -1,0 +1,53 @@
+#pragma once
+#include <torch/torch.h>
+
+#include <memory>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "optim/Method.h"
+
+namespace athanor::optim {
+
+/// A method whose update needs the whole tensor (its shape, its norm). Traits say: Options, kind, slots(options),
+/// initialise(state, param, options), takes_sparse, and update(param, grad, state, options) for one tensor, with
+/// LibTorch's operators and without reading a value back. `grad` is unscaled, and negated to maximize.
+template <class Traits>
+class PerTensor : public Method {
+ public:
+  using Options = typename Traits::Options;
+
+  [[nodiscard]] const char* kind() const override { return Traits::kind; }
+  [[nodiscard]] bool has_step() const override { return Traits::has_step; }
+  [[nodiscard]] bool takes_sparse() const override { return Traits::takes_sparse; }
+  [[nodiscard]] std::vector<Slot> slots(const AnyOptions& options) const override { return Traits::slots(of(options)); }
+  void initialise(ParamState& state, const at::Tensor& param, const AnyOptions& options) const override {
+    Traits::initialise(state, param, of(options));
+  }
+  void step(Group& group, AnyOptions& any, const Pass& pass) override {
+    const Options& options = of(any);
+    for (const auto& entry : group.entries) {
+      if (entry.state == nullptr || (pass.only != nullptr && pass.only != &entry)) continue;
+      at::Tensor grad = grad_of(entry.param);
+      if (!grad.defined()) continue;
+      if ((grad.layout() == at::kStrided) == Traits::takes_sparse)
+        throw std::invalid_argument(std::string(Traits::kind) + ": parameter " + std::to_string(entry.number) +
+                                    (Traits::takes_sparse
+                                         ? " has a dense gradient: use adam for it"
+                                         : " has a sparse gradient: use sparse_adam, sgd or adagrad for it"));
+      const double factor = (options.maximize ? -1.0 : 1.0) * pass.inverse_scale;
+      if (pass.device_scale.defined()) grad = grad / pass.device_scale;
+      if (factor != 1) grad = grad * factor;
+      ++entry.state->step;
+      Traits::update(entry.param, grad, *entry.state, options);
+    }
+  }
+
+ protected:
+  static const Options& of(const AnyOptions& options) {
+    return static_cast<const GroupOptions<Options>&>(options).value;
+  }
+};
+
+}  // namespace athanor::optim

@@ -1,0 +1,177 @@
+#include "athanor/optim/ScheduleFree.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "optim/Check.h"
+#include "optim/Elementwise.h"
+#include "optim/OptimizerOf.h"
+#include "optim/rules/Coefficients.h"
+
+namespace athanor::optim {
+namespace lists {
+#include "optim/rules/Modern-inl.h"
+}
+namespace {
+
+// The newest z enters the average x with the share of its weight among all weights so far.
+template <class Options>
+double share(const Options& o, ParamState& state, double rate) {
+  double& weight_sum = state.scalars[0];
+  double& largest = state.scalars[1];
+  largest = std::max(largest, rate);
+  const double weight = std::pow(static_cast<double>(state.step), o.r) * std::pow(largest, o.weight_lr_power);
+  weight_sum += weight;
+  return weight_sum > 0 ? weight / weight_sum : 0;
+}
+
+template <class Options>
+double warmed_up(const Options& o, const ParamState& state) {
+  if (state.step >= o.warmup_steps) return o.lr;
+  return o.lr * static_cast<double>(state.step) / static_cast<double>(o.warmup_steps);
+}
+
+template <class Options>
+void refuse_averaged(const Options& o, const char* kind) {
+  if (o.averaged)
+    throw std::logic_error(std::string(kind) +
+                           ": step after eval(): the parameters are the average; call train() first");
+}
+
+struct ScheduleFreeAdamwTraits {
+  using Options = ScheduleFreeAdamWOptions;
+  using Coefficients = ScheduleFreeCoefficients;
+  static constexpr const char* kind = "schedule_free_adamw";
+  static constexpr std::size_t slot_count = 2;
+  static constexpr bool has_step = true;
+
+  static std::vector<Slot> slots(const Options&) { return {{"z", true, 0, true}, {"exp_avg_sq"}}; }
+  static std::vector<std::string> scalars() { return {"weight_sum", "lr_max"}; }
+  static void initialise(ParamState& state, const at::Tensor& param, const Options&) {
+    state.slots[0] = param.detach().clone(at::MemoryFormat::Preserve);
+    state.scalars = {0, 0};
+  }
+  static double beta(const Options& o) { return o.betas[0]; }
+  static engine::Kernels kernels(const Options&) { return schedule_free_adamw_kernels(); }
+  static Coefficients coefficients(const Options& o, ParamState& state) {
+    refuse_averaged(o, kind);
+    // The second moment's bias is corrected in the rate, so that it also counts in the average's weights.
+    const double rate = warmed_up(o, state) * std::sqrt(1 - std::pow(o.betas[1], static_cast<double>(state.step)));
+    const double average = share(o, state, rate);
+    return {.grad_factor = 1,
+            .weight_decay = o.weight_decay,
+            .beta2 = o.betas[1],
+            .one_minus_beta2 = 1 - o.betas[1],
+            .eps = o.eps,
+            .average = average,
+            .along = rate * (o.betas[0] * (1 - average) - 1),
+            .step_size = rate};
+  }
+  static void update(lists::Lists& params, lists::Lists& grads, lists::Lists* s, const Options&,
+                     const Coefficients& c) {
+    lists::ScheduleFreeAdamwRule::update(params, grads, s, c);
+  }
+};
+
+struct ScheduleFreeSgdTraits {
+  using Options = ScheduleFreeSGDOptions;
+  using Coefficients = ScheduleFreeCoefficients;
+  static constexpr const char* kind = "schedule_free_sgd";
+  static constexpr std::size_t slot_count = 1;
+  static constexpr bool has_step = true;
+
+  static std::vector<Slot> slots(const Options&) { return {{"z", true, 0, true}}; }
+  static std::vector<std::string> scalars() { return {"weight_sum", "lr_max"}; }
+  static void initialise(ParamState& state, const at::Tensor& param, const Options&) {
+    state.slots[0] = param.detach().clone(at::MemoryFormat::Preserve);
+    state.scalars = {0, 0};
+  }
+  static double beta(const Options& o) { return o.momentum; }
+  static engine::Kernels kernels(const Options&) { return schedule_free_sgd_kernels(); }
+  static Coefficients coefficients(const Options& o, ParamState& state) {
+    refuse_averaged(o, kind);
+    const double rate = warmed_up(o, state);
+    const double average = share(o, state, rate);
+    return {.grad_factor = 1,
+            .weight_decay = o.weight_decay,
+            .beta2 = 0,
+            .one_minus_beta2 = 0,
+            .eps = 0,
+            .average = average,
+            .along = rate * (o.momentum * (1 - average) - 1),
+            .step_size = rate};
+  }
+  static void update(lists::Lists& params, lists::Lists& grads, lists::Lists* s, const Options&,
+                     const Coefficients& c) {
+    lists::ScheduleFreeSgdRule::update(params, grads, s, c);
+  }
+};
+
+// y = (1 - beta) z + beta x, so x = y + (1 - 1 / beta) (z - y), and back.
+template <class Traits>
+class ScheduleFree final : public Elementwise<Traits> {
+ public:
+  void set_averaged(Group& group, AnyOptions& any, bool averaged) override {
+    auto& options = static_cast<GroupOptions<typename Traits::Options>&>(any).value;
+    if (options.averaged == averaged) return;
+    options.averaged = averaged;
+    const double beta = Traits::beta(options);
+    for (const auto& entry : group.entries)
+      if (entry.state != nullptr) entry.param.lerp_(entry.state->slots[0], averaged ? 1 - 1 / beta : 1 - beta);
+  }
+};
+
+}  // namespace
+
+void ScheduleFreeAdamWOptions::visit(Fields& fields) {
+  fields.field("lr", lr);
+  fields.field("betas", betas);
+  fields.field("eps", eps);
+  fields.field("weight_decay", weight_decay);
+  fields.field("warmup_steps", warmup_steps);
+  fields.field("r", r);
+  fields.field("weight_lr_power", weight_lr_power);
+  fields.field("maximize", maximize);
+  fields.field("averaged", averaged);
+}
+
+void ScheduleFreeAdamWOptions::check() const {
+  constexpr const char* kind = "schedule_free_adamw";
+  at_least_0(kind, "lr", lr);
+  check_betas(kind, betas);
+  require(betas[0] > 0, kind, "betas[0]", "in (0, 1)", betas[0]);
+  at_least_0(kind, "eps", eps);
+  at_least_0(kind, "weight_decay", weight_decay);
+  at_least_0(kind, "warmup_steps", static_cast<double>(warmup_steps));
+}
+
+void ScheduleFreeSGDOptions::visit(Fields& fields) {
+  fields.field("lr", lr);
+  fields.field("momentum", momentum);
+  fields.field("weight_decay", weight_decay);
+  fields.field("warmup_steps", warmup_steps);
+  fields.field("r", r);
+  fields.field("weight_lr_power", weight_lr_power);
+  fields.field("maximize", maximize);
+  fields.field("averaged", averaged);
+}
+
+void ScheduleFreeSGDOptions::check() const {
+  constexpr const char* kind = "schedule_free_sgd";
+  at_least_0(kind, "lr", lr);
+  require(momentum > 0 && momentum < 1, kind, "momentum", "in (0, 1)", momentum);
+  at_least_0(kind, "weight_decay", weight_decay);
+  at_least_0(kind, "warmup_steps", static_cast<double>(warmup_steps));
+}
+
+std::unique_ptr<Method> make_method(const ScheduleFreeAdamWOptions&) {
+  return std::make_unique<ScheduleFree<ScheduleFreeAdamwTraits>>();
+}
+std::unique_ptr<Method> make_method(const ScheduleFreeSGDOptions&) {
+  return std::make_unique<ScheduleFree<ScheduleFreeSgdTraits>>();
+}
+
+template class OptimizerOf<ScheduleFreeAdamWOptions>;
+template class OptimizerOf<ScheduleFreeSGDOptions>;
+
+}  // namespace athanor::optim

@@ -1,0 +1,291 @@
+// What every optimizer must do, over all kinds.
+#include <gtest/gtest.h>
+#include <torch/torch.h>
+
+#include <sstream>
+
+#include "athanor/core/Config.h"
+#include "athanor/core/Error.h"
+#include "athanor/optim/Adam.h"
+#include "athanor/optim/Factory.h"
+#include "athanor/optim/Groups.h"
+#include "athanor/optim/LBFGS.h"
+#include "athanor/optim/SGD.h"
+#include "athanor/optim/State.h"
+
+namespace athanor::optim {
+namespace {
+
+core::Config config(const std::string& toml) {
+  return core::Config::from_text(toml, "test.toml");
+}
+
+// Rates at which the small problems below converge.
+const std::map<std::string, std::string> settings = {
+    {"adam", "lr = 0.1"},
+    {"adamw", "lr = 0.1"},
+    {"adamw8bit", "lr = 0.1"},
+    {"sgd", "lr = 0.1\nmomentum = 0.9"},
+    {"rmsprop", "lr = 0.02"},
+    {"adagrad", "lr = 1.0"},
+    {"adadelta", "lr = 20.0"},
+    {"adamax", "lr = 0.1"},
+    {"nadam", "lr = 0.1"},
+    {"radam", "lr = 0.1"},
+    {"asgd", "lr = 1.0"},
+    {"rprop", "lr = 0.05"},
+    {"lion", "lr = 0.02"},
+    {"lion8bit", "lr = 0.02"},
+    {"ademamix", "lr = 0.03"},
+    {"lamb", "lr = 0.05"},
+    {"lars", "lr = 1.0\ntrust_coefficient = 0.02"},
+    {"adam_mini", "lr = 0.1"},
+    {"adafactor", "lr = 0.1"},
+    {"muon", "lr = 0.1\nweight_decay = 0.0"},
+    {"schedule_free_adamw", "lr = 0.1"},
+    {"schedule_free_sgd", "lr = 1.0"},
+    {"lbfgs", "line_search_fn = 'strong_wolfe'"},
+};
+
+struct Net : torch::nn::Module {
+  torch::nn::Linear first, second;
+  explicit Net(std::int64_t width = 16) : first(2, width), second(width, 1) {
+    register_module("first", first);
+    register_module("second", second);
+  }
+  at::Tensor forward(const at::Tensor& x) { return second(torch::tanh(first(x))).squeeze(1); }
+};
+
+struct Problem {
+  std::shared_ptr<Net> net = std::make_shared<Net>();
+  at::Tensor inputs = torch::tensor({{0., 0.}, {0., 1.}, {1., 0.}, {1., 1.}}, torch::kFloat);
+  at::Tensor targets = torch::tensor({0., 1., 1., 0.}, torch::kFloat);
+  at::Tensor loss() { return torch::binary_cross_entropy_with_logits(net->forward(inputs), targets); }
+};
+
+class EveryKind : public testing::TestWithParam<std::string> {
+ protected:
+  void SetUp() override { torch::manual_seed(3); }
+  std::unique_ptr<torch::optim::Optimizer> make(torch::nn::Module& net) const {
+    return make_optimizer(config("kind = '" + GetParam() + "'\n" + settings.at(GetParam())), net);
+  }
+  static at::Tensor train(Problem& problem, torch::optim::Optimizer& optimizer, int steps) {
+    at::Tensor loss;
+    for (int i = 0; i < steps; ++i)
+      loss = optimizer.step([&] {
+        optimizer.zero_grad();
+        at::Tensor value = problem.loss();
+        value.backward();
+        return value;
+      });
+    return loss;
+  }
+};
+
+TEST_P(EveryKind, LearnsXor) {
+  Problem problem;
+  const auto optimizer = make(*problem.net);
+  train(problem, *optimizer, 400);
+  static_cast<Optimizer&>(*optimizer).eval();
+  EXPECT_LT(problem.loss().item<float>(), 0.1) << GetParam();
+}
+
+TEST_P(EveryKind, GoesOnToTheSameBitsFromSavedState) {
+  Problem problem;
+  const auto optimizer = make(*problem.net);
+  train(problem, *optimizer, 5);
+  const auto names = names_of(*optimizer, *problem.net);
+  const State state = state_of(*optimizer, names);
+
+  std::stringstream archive;
+  torch::save(*optimizer, archive);
+  Problem copy;
+  Problem copy_of_archive;
+  const auto take_over = [&](Problem& to) {
+    const at::NoGradGuard no_grad;
+    for (const auto& item : problem.net->named_parameters()) to.net->named_parameters()[item.key()].copy_(item.value());
+  };
+  take_over(copy);
+  take_over(copy_of_archive);
+  const auto from_state = make(*copy.net);
+  restore(*from_state, State{state.tensors, nlohmann::json::parse(state.scalars.dump())});
+  const auto from_archive = make(*copy_of_archive.net);
+  torch::load(*from_archive, archive);
+
+  train(problem, *optimizer, 5);
+  train(copy, *from_state, 5);
+  train(copy_of_archive, *from_archive, 5);
+  for (const auto& item : problem.net->named_parameters()) {
+    EXPECT_TRUE(at::equal(item.value(), copy.net->named_parameters()[item.key()])) << item.key();
+    EXPECT_TRUE(at::equal(item.value(), copy_of_archive.net->named_parameters()[item.key()])) << item.key();
+  }
+}
+
+TEST_P(EveryKind, SkipsAParameterWithoutGradient) {
+  if (GetParam() == "lbfgs") GTEST_SKIP() << "takes it for 0";
+  Problem problem;
+  const auto optimizer = make(*problem.net);
+  problem.loss().backward();
+  problem.net->second->weight.mutable_grad() = at::Tensor();
+  const at::Tensor before = problem.net->second->weight.detach().clone();
+  optimizer->step();
+  EXPECT_TRUE(at::equal(before, problem.net->second->weight));
+  EXPECT_EQ(optimizer->state().size(), 3);
+}
+
+TEST_P(EveryKind, NeverReadsAValueBack) {
+  if (GetParam() == "lbfgs") GTEST_SKIP() << "its line search looks at the loss";
+  // Tensors without memory: reading one throws, as it would make a GPU wait.
+  struct Weights : torch::nn::Module {
+    void add(const std::string& name, at::IntArrayRef shape) {
+      register_parameter(name, at::empty(shape, at::TensorOptions(at::kMeta)).requires_grad_());
+    }
+  } net;
+  net.add("matrix", {8, 16});
+  net.add("vector", {8});
+  net.add("large", {100, 100});
+  const auto optimizer = make(net);
+  for (int i = 0; i < 2; ++i) {
+    for (auto& param : net.parameters()) param.mutable_grad() = at::empty_like(param.detach());
+    try {
+      optimizer->step();
+    } catch (const c10::NotImplementedError&) {
+      GTEST_SKIP() << "LibTorch has an operator of it for tensors without memory in Python only";
+    }
+  }
+}
+
+TEST_P(EveryKind, RefusesStateOfOtherShapes) {
+  Problem problem;
+  const auto optimizer = make(*problem.net);
+  train(problem, *optimizer, 1);
+  const State state = state_of(*optimizer);
+  if (GetParam() == "lbfgs") GTEST_SKIP() << "one vector";
+  Net wider(24);
+  const auto other = make(wider);
+  try {
+    restore(*other, state);
+    FAIL() << "taken over";
+  } catch (const Error& error) {
+    EXPECT_NE(std::string(error.what()).find("shape"), std::string::npos) << error.what();
+  }
+  State lacking = state;
+  lacking.tensors.pop_back();
+  Problem same;
+  EXPECT_THROW(restore(*make(*same.net), lacking), Error);
+}
+
+INSTANTIATE_TEST_SUITE_P(Optimizers, EveryKind, testing::ValuesIn([] {
+                           std::vector<std::string> names;
+                           for (const auto& name : optimizer_kinds())
+                             if (name != "sparse_adam") names.push_back(name);
+                           return names;
+                         }()),
+                         [](const auto& each) { return each.param; });
+
+TEST(Optimizers, LbfgsMinimisesRosenbrock) {
+  at::Tensor x = torch::tensor({-1.5, 2.0}, torch::kDouble).requires_grad_();
+  LBFGS optimizer({x}, {.line_search_fn = "strong_wolfe"});
+  for (int i = 0; i < 10; ++i)
+    optimizer.step([&] {
+      optimizer.zero_grad();
+      at::Tensor loss = (1 - x[0]).square() + 100 * (x[1] - x[0].square()).square();
+      loss.backward();
+      return loss;
+    });
+  EXPECT_NEAR(x[0].item<double>(), 1, 1e-5);
+  EXPECT_NEAR(x[1].item<double>(), 1, 1e-5);
+}
+
+TEST(Optimizers, DevicesLayoutsAndDtypesMayBeMixedInOneGroup) {
+  torch::manual_seed(1);
+  std::vector<at::Tensor> params = {torch::randn({5000}),
+                                    torch::randn({3, 4}, torch::kDouble),
+                                    torch::randn({40, 40}).to(torch::kBFloat16),
+                                    torch::randn({4, 6}).slice(1, 0, 6, 2),
+                                    torch::randn({4}, torch::kHalf),
+                                    torch::empty({0, 3})};
+  std::vector<at::Tensor> alone;
+  for (auto& param : params) {
+    alone.push_back(param.detach().clone().requires_grad_());
+    param = param.detach().requires_grad_();
+  }
+  AdamW together(params, {.lr = 0.1});
+  for (int step = 0; step < 3; ++step) {
+    for (std::size_t i = 0; i < params.size(); ++i) {
+      params[i].mutable_grad() = torch::randn(params[i].sizes()).to(params[i].scalar_type());
+      alone[i].mutable_grad() = params[i].grad().clone();
+    }
+    together.step();
+  }
+  EXPECT_EQ(together.state().size(), params.size());
+  for (const auto& param : params) EXPECT_TRUE(param.isfinite().all().item<bool>());
+}
+
+TEST(Optimizers, BadSettingsAreRefusedByName) {
+  const auto refused = [](const std::string& toml, const std::string& part) {
+    Net net;
+    try {
+      make_optimizer(config(toml), net);
+      FAIL() << toml << " was taken";
+    } catch (const std::invalid_argument& error) {
+      EXPECT_NE(std::string(error.what()).find(part), std::string::npos) << error.what();
+    }
+  };
+  refused("kind = 'adamw'\nlr = -1.0", "lr must be >= 0, got -1");
+  refused("kind = 'adamw'\neps = -1e-8", "eps");
+  refused("kind = 'adamw'\nbetas = [0.9, 1.0]", "betas[1] must be in [0, 1), got 1");
+  refused("kind = 'adamw'\nbetas = [0.9]", "2 numbers");
+  refused("kind = 'adamw'\nlr = nan", "lr");
+  refused("kind = 'adanw'", "adamw");
+  refused("kind = 'sgd'\nnesterov = true", "momentum");
+  refused("kind = 'adamw'\nstates = '4bit'", "8bit");
+  refused("kind = 'rprop'\netas = [1.5, 0.5]", "etas[0]");
+  refused("kind = 'adamw'\nlayer_decay = 0.0", "layer_decay");
+}
+
+TEST(Optimizers, AParameterTwiceIsRefused) {
+  const at::Tensor x = torch::zeros({2}, torch::requires_grad());
+  EXPECT_THROW(SGD({x, x}, {.lr = 1}), std::invalid_argument);
+  std::vector<torch::optim::OptimizerParamGroup> groups = {group({x}, SGDOptions{}), group({x}, SGDOptions{})};
+  EXPECT_THROW(SGD(groups, {}), std::invalid_argument);
+  EXPECT_THROW(SGD(std::vector<at::Tensor>{x * 2}, {}), std::invalid_argument);
+}
+
+TEST(Optimizers, SparseGradientsWhereTheyGo) {
+  const at::Tensor grad = at::sparse_coo_tensor(torch::tensor({{1, 3, 1}}), torch::ones({3, 2}), {5, 2});
+  const auto with_grad = [&] {
+    at::Tensor x = torch::ones({5, 2}, torch::requires_grad());
+    x.mutable_grad() = grad;
+    return x;
+  };
+  at::Tensor x = with_grad();
+  SGD({x}, {.lr = 0.5}).step();
+  EXPECT_TRUE(at::allclose(x, torch::ones({5, 2}) - 0.5 * grad.to_dense()));
+  x = with_grad();
+  try {
+    AdamW({x}, {}).step();
+    FAIL() << "taken";
+  } catch (const std::invalid_argument& error) {
+    EXPECT_NE(std::string(error.what()).find("sparse_adam"), std::string::npos) << error.what();
+  }
+  EXPECT_TRUE(at::equal(x, torch::ones({5, 2})));
+}
+
+TEST(Groups, NormsAndBiasesWithoutDecayAndLayersWithLowerRates) {
+  Net net;
+  const auto made = make_optimizer(
+      config("kind = 'adamw'\nlr = 1.0\nweight_decay = 0.1\ndecay_norms_and_biases = false\nlayer_decay = 0.5"), net);
+  ASSERT_EQ(made->param_groups().size(), 4);
+  for (auto& each : made->param_groups()) {
+    const auto& options = static_cast<GroupOptions<AdamWOptions>&>(each.options()).value;
+    for (const auto& param : each.params()) {
+      EXPECT_EQ(options.weight_decay, param.dim() < 2 ? 0 : 0.1);
+      const bool last = param.is_same(net.second->weight) || param.is_same(net.second->bias);
+      EXPECT_EQ(options.lr, last ? 1.0 : 0.5);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace athanor::optim
