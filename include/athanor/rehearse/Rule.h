@@ -43,6 +43,10 @@ class Call {
   void returns(std::vector<c10::IValue> results);
   /// The operator's written arguments are its results.
   void returns_written();
+  /// PyTorch's own shape function (its Meta kernel) makes the results; read the arguments before.
+  void by_shape_alone();
+  /// Puts another value in an argument's place, for `by_shape_alone`.
+  void replace(std::size_t argument, c10::IValue value);
 
   [[nodiscard]] const c10::OperatorHandle& op() const { return op_; }
   [[nodiscard]] const torch::jit::Stack& stack() const { return stack_; }

@@ -91,4 +91,11 @@ void Call::returns_written() {
   phantom::write_in_place(op_, &stack_);
 }
 
+void Call::by_shape_alone() {
+  phantom::by_shape(op_, &stack_);
+}
+void Call::replace(std::size_t argument, c10::IValue value) {
+  stack_[base_ + argument] = std::move(value);
+}
+
 }  // namespace athanor::rehearse

@@ -164,6 +164,12 @@ void fallback(const c10::OperatorHandle& op, c10::DispatchKeySet, Stack* stack) 
     write_in_place(op, stack);
     return;
   }
+  by_shape(op, stack);
+}
+
+void by_shape(const c10::OperatorHandle& op, Stack* stack) {
+  const auto& signature = signature_of(op);
+  const auto count = op.schema().arguments().size();
   const Stack originals(stack->end() - static_cast<std::ptrdiff_t>(count), stack->end());
   const Stack metas = run_on_meta(op, signature, originals);
   torch::jit::drop(*stack, count);

@@ -26,6 +26,9 @@ const Signature& signature_of(const c10::OperatorHandle& op);
 /// Throws, naming the operator and where its rule goes, where Meta does not know it either.
 void fallback(const c10::OperatorHandle& op, c10::DispatchKeySet keys, torch::jit::Stack* stack);
 
+/// The part of the fallback that runs on Meta and gives the results memory.
+void by_shape(const c10::OperatorHandle& op, torch::jit::Stack* stack);
+
 /// In-place operators whose CUDA kernel allocates nothing outside: leaves the written arguments as the results.
 void write_in_place(const c10::OperatorHandle& op, torch::jit::Stack* stack);
 

@@ -9,6 +9,7 @@
 #include "rehearse/phantom/Attention.h"
 #include "rehearse/phantom/Convolutions.h"
 #include "rehearse/phantom/Install.h"
+#include "rehearse/phantom/Recurrent.h"
 
 namespace athanor::rehearse::phantom {
 
@@ -21,6 +22,7 @@ void install_stubs(bool on) {
   native::conv_depthwise3d_backward_stub.set_cuda_dispatch_ptr(on ? &depthwise3d_backward : nullptr);
   native::slow_conv_dilated2d_backward_stub.set_cuda_dispatch_ptr(on ? &dilated_backward : nullptr);
   native::slow_conv_dilated3d_backward_stub.set_cuda_dispatch_ptr(on ? &dilated_backward : nullptr);
+  install_recurrent_stubs(on);
 }
 
 }  // namespace athanor::rehearse::phantom

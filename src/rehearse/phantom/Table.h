@@ -6,18 +6,12 @@
 #include <string_view>
 #include <vector>
 
+#include "athanor/rehearse/Coverage.h"
 #include "athanor/rehearse/Rule.h"
 #include "rehearse/phantom/Recorder.h"
 #include "rehearse/phantom/Tensors.h"
 
 namespace athanor::rehearse::phantom {
-
-/// How an operator is served.
-enum class Service : std::uint8_t {
-  rule,      ///< A rule of ours says what the CUDA kernel allocates.
-  shared,    ///< PyTorch's own function, the same that its CUDA build runs, with kernels that do nothing.
-  in_place,  ///< Writes its arguments and allocates nothing outside.
-};
 
 /// A kernel of the operator library with its name on whatever it allocates. `function` is a native function of LibTorch
 /// or a typed rule.

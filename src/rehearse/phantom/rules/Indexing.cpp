@@ -1,11 +1,18 @@
 // Reading and writing at indices.
 #include <ATen/WrapDimUtils.h>
+#include <ATen/ops/empty_like.h>
+#include <ATen/ops/nonzero.h>
+#include <ATen/ops/zeros.h>
 
+#include "rehearse/phantom/Install.h"
 #include "rehearse/phantom/Sorts.h"
 #include "rehearse/phantom/Table.h"
+#include "rehearse/phantom/Unknown.h"
 
 namespace athanor::rehearse::phantom {
 namespace {
+
+using Sizes = std::vector<std::int64_t>;
 
 // index_select(self, dim, index)
 void index_select(Call& call) {
@@ -16,10 +23,158 @@ void index_select(Call& call) {
   call.returns({call.empty(sizes, self.scalar_type())});
 }
 
+bool is_mask(const at::Tensor& index) {
+  return index.defined() && (index.scalar_type() == at::kBool || index.scalar_type() == at::kByte);
+}
+
+// Masks become the places they select, indices on the host come to the device.
+std::vector<at::Tensor> on_device(const Call& call, std::size_t argument) {
+  std::vector<at::Tensor> indices;
+  for (const auto& index : call.tensors(argument)) {
+    if (is_mask(index)) {
+      const auto places = at::nonzero(is_phantom(index) ? index : index.to(call.tensor(0).device()));
+      for (std::int64_t dim = 0; dim < index.dim(); ++dim) indices.push_back(places.select(1, dim));
+    } else {
+      indices.push_back(index.defined() && !is_phantom(index) ? index.to(call.tensor(0).device()) : index);
+    }
+  }
+  return indices;
+}
+
+// index.Tensor(self, indices)
+void index(Call& call) {
+  auto indices = on_device(call, 1);
+  c10::List<std::optional<at::Tensor>> list;
+  for (const auto& tensor : indices) list.push_back(tensor.defined() ? std::optional(tensor) : std::nullopt);
+  call.replace(1, list);
+  call.by_shape_alone();
+}
+
+// _index_put_impl_(self, indices, values, accumulate, unsafe): accumulating sorts the linear indices, so that each
+// place is summed by one thread. Blocks as seen on real GPUs: the linear index, its remainder, sorted, original order,
+// range.
+void index_put(Call& call) {
+  const auto indices = on_device(call, 1);
+  const auto& values = call.tensor(2);
+  const auto moved = is_phantom(values) ? values : values.to(call.tensor(0).device());
+  if (!call.flag(3)) return call.returns_written();
+  std::int64_t count = 1;
+  for (const auto& tensor : indices)
+    if (tensor.defined()) count = std::max(count, tensor.numel());
+  const Sizes line{count};
+  const auto linear = call.empty(line, at::kLong);
+  {
+    const auto remainder = call.empty(line, at::kLong);
+    const auto product = call.empty(line, at::kLong);
+  }
+  const auto sorted = call.empty(line, at::kLong);
+  const auto original = call.empty(line, at::kLong);
+  {
+    const auto range = call.empty(line, at::kLong);
+    const auto scratch = sort_pairs_scratch(call, count, at::kLong, at::kLong);
+  }
+  call.returns_written();
+}
+
+// take(self, index): as many values as indices.
+void take(Call& call) {
+  call.returns({call.empty(call.tensor(1).sizes(), call.tensor(0).scalar_type())});
+}
+
+// searchsorted.Tensor(sorted, self, out_int32, …), bucketize.Tensor(self, boundaries, out_int32, …)
+void places_of(Call& call, std::size_t values) {
+  call.returns({call.empty(call.tensor(values).defined() ? call.tensor(values).sizes() : c10::IntArrayRef{},
+                           call.flag(2) ? at::kInt : at::kLong)});
+}
+
+// repeat_interleave.Tensor(repeats, output_size)
+void repeat_interleave(Call& call) {
+  const auto sums = call.empty_like(call.tensor(0), at::kLong);
+  std::int64_t count = 0;
+  if (call.has(1)) {
+    count = call.integer(1);
+  } else {
+    if (assumptions().selected < 0)
+      throw_data_dependent("repeat_interleave",
+                           "Give it output_size, or state an upper bound in "
+                           "rehearse::Options::selected.");
+    count = assumptions().selected;
+  }
+  call.returns({call.empty({count}, call.tensor(0).scalar_type())});
+}
+
+// bincount(self, weights, minlength): as many bins as the largest value says.
+void bincount(Call& call) {
+  const auto least = call.integer(2);
+  if (least <= 0 && assumptions().selected < 0)
+    throw_data_dependent("bincount", "Give it minlength, or state an upper bound in rehearse::Options::selected.");
+  const auto dtype = !call.has(1) ? at::kLong : call.tensor(1).scalar_type() == at::kFloat ? at::kFloat : at::kDouble;
+  call.returns({call.empty({std::max(least, assumptions().selected)}, dtype)});
+}
+
+// histc(self, bins, min, max)
+void histogram(Call& call) {
+  call.returns({call.empty({call.integer(1)}, call.tensor(0).scalar_type())});
+}
+
+// masked_scatter_(self, mask, source): counts the mask.
+void masked_scatter(Call& call) {
+  const auto counts = call.empty(call.tensor(0).sizes(), at::kLong);
+  call.returns_written();
+}
+
+// unfold_backward(grad_in, input_sizes, dim, size, step)
+void unfold_backward(Call& call) {
+  call.returns({at::zeros(call.integers(1), call.tensor(0).options())});
+}
+
+// _cdist_forward(x1, x2, p, compute_mode) for batches of rows; backward(grad, x1, x2, p, cdist) like x1.
+void distances(Call& call) {
+  auto sizes = call.tensor(0).sizes().vec();
+  sizes.back() = call.tensor(1).size(-2);
+  call.returns({call.empty(sizes, call.tensor(0).scalar_type())});
+}
+
+// _pdist_forward(self, p): every pair once.
+void pair_distances(Call& call) {
+  const auto n = call.tensor(0).size(0);
+  call.returns({call.empty({n * (n - 1) / 2}, call.tensor(0).scalar_type())});
+}
+
 }  // namespace
 
 void add_indexing(Table& table) {
-  table.rule("index_select", &index_select, "aten/src/ATen/native/cuda/Indexing.cu");
+  constexpr auto indexing = "aten/src/ATen/native/cuda/Indexing.cu";
+  table.rule("index_select", &index_select, indexing);
+  table.rule("index.Tensor", &index, "aten/src/ATen/native/TensorAdvancedIndexing.cpp");
+  table.rule("_index_put_impl_", &index_put, indexing, Confidence::exact);
+  table.rule("take", &take, "aten/src/ATen/native/TensorAdvancedIndexing.cpp");
+  table.rule(
+      "searchsorted.Tensor searchsorted.Scalar", [](Call& call) { places_of(call, 1); },
+      "aten/src/ATen/native/cuda/Bucketization.cu");
+  table.rule(
+      "bucketize.Tensor bucketize.Scalar", [](Call& call) { places_of(call, 0); },
+      "aten/src/ATen/native/cuda/Bucketization.cu");
+  table.rule("repeat_interleave.Tensor", &repeat_interleave, "aten/src/ATen/native/cuda/Repeat.cu");
+  table.rule("bincount", &bincount, "aten/src/ATen/native/cuda/SummaryOps.cu", Confidence::estimate);
+  table.rule("histc", &histogram, "aten/src/ATen/native/cuda/SummaryOps.cu");
+  table.rule("masked_scatter_", &masked_scatter, "aten/src/ATen/native/cuda/IndexKernel.cpp");
+  table.rule("unfold_backward", &unfold_backward, "aten/src/ATen/native/UnfoldBackward.cpp");
+  table.rule("_cdist_forward", &distances, "aten/src/ATen/native/Distance.cpp");
+  table.rule(
+      "_cdist_backward",
+      [](Call& call) { call.returns({at::empty_like(call.tensor(1), LEGACY_CONTIGUOUS_MEMORY_FORMAT)}); },
+      "aten/src/ATen/native/Distance.cpp");
+  table.rule("_pdist_forward", &pair_distances, "aten/src/ATen/native/Distance.cpp");
+  table.rule(
+      "_pdist_backward", [](Call& call) { call.returns({at::empty_like(call.tensor(1))}); },
+      "aten/src/ATen/native/Distance.cpp");
+  table.rule(
+      "nonzero_static",
+      [](Call& call) {
+        call.returns({call.empty({call.integer(1), call.tensor(0).dim()}, at::kLong)});
+      },
+      "aten/src/ATen/native/cuda/Nonzero.cu");
 }
 
 }  // namespace athanor::rehearse::phantom

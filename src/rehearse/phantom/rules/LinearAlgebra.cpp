@@ -1,7 +1,126 @@
+// Linear algebra that Meta does not know. The scratch of cuSOLVER and MAGMA is theirs to choose: a bound is stated.
+#include <ATen/ops/empty_like.h>
+
+#include "rehearse/phantom/Products.h"
 #include "rehearse/phantom/Table.h"
 
 namespace athanor::rehearse::phantom {
+namespace {
 
-void add_linear_algebra(Table&) {}
+using Sizes = std::vector<std::int64_t>;
+
+Sizes batch_of(const at::Tensor& matrix) {
+  return {matrix.sizes().begin(), matrix.sizes().end() - 2};
+}
+
+Sizes with(Sizes sizes, std::initializer_list<std::int64_t> last) {
+  sizes.insert(sizes.end(), last);
+  return sizes;
+}
+
+// Column-major, as LAPACK and cuSOLVER write.
+at::Tensor column_major(const Call& call, const Sizes& batch, std::int64_t rows, std::int64_t columns,
+                        c10::ScalarType dtype) {
+  return call.empty(with(batch, {columns, rows}), dtype).mT();
+}
+
+void solver_scratch(const Call& call, const at::Tensor& matrix) {
+  static_cast<void>(call.scratch(1, Confidence::estimate, 1, 4 * static_cast<std::int64_t>(matrix.nbytes())));
+}
+
+// A factorisation of self's shape, column by column.
+void factor(Call& call) {
+  const auto& self = call.tensor(0);
+  auto result = column_major(call, batch_of(self), self.size(-2), self.size(-1), self.scalar_type());
+  solver_scratch(call, self);
+  call.returns({result});
+}
+
+// _cholesky_solve_helper(self, A, upper)
+void like_self_columns(Call& call) {
+  factor(call);
+}
+
+// geqrf(self): the reflectors, and a factor for each.
+void geqrf(Call& call) {
+  const auto& self = call.tensor(0);
+  auto reflectors = column_major(call, batch_of(self), self.size(-2), self.size(-1), self.scalar_type());
+  auto factors = call.empty(with(batch_of(self), {std::min(self.size(-1), self.size(-2))}), self.scalar_type());
+  solver_scratch(call, self);
+  call.returns({reflectors, factors});
+}
+
+// ormqr(self, tau, other, …): of other's shape.
+void ormqr(Call& call) {
+  const auto& other = call.tensor(2);
+  auto result = column_major(call, batch_of(other), other.size(-2), other.size(-1), other.scalar_type());
+  solver_scratch(call, call.tensor(0));
+  call.returns({result});
+}
+
+// linalg_eig(self): complex eigenvalues and eigenvectors; linalg_eigvals the first alone. MAGMA works on the host.
+void eigen(Call& call) {
+  const auto& self = call.tensor(0);
+  const auto dtype = c10::toComplexType(self.scalar_type());
+  auto values = call.empty(with(batch_of(self), {self.size(-1)}), dtype);
+  if (call.op().schema().returns().size() == 1) return call.returns({values});
+  call.returns({values, column_major(call, batch_of(self), self.size(-2), self.size(-1), dtype)});
+}
+
+// linalg_solve_triangular(self, B, upper, left, unitriangular): of B's shape, with self's batch broadcast.
+void solve_triangular(Call& call) {
+  const auto& a = call.tensor(0);
+  const auto& b = call.tensor(1);
+  auto batch = batch_of(a).size() > batch_of(b).size() ? batch_of(a) : batch_of(b);
+  auto result = column_major(call, batch, b.size(-2), b.size(-1), b.scalar_type());
+  take_cublas_workspace();
+  call.returns({result});
+}
+
+// linalg_matrix_exp(self): powers of the matrix and linear combinations of them.
+void matrix_exp(Call& call) {
+  const auto& self = call.tensor(0);
+  auto result = call.empty_like(self);
+  const auto bytes = static_cast<std::int64_t>(self.nbytes());
+  static_cast<void>(call.scratch(4 * bytes, Confidence::estimate, bytes, 8 * bytes));
+  take_cublas_workspace();
+  call.returns({result});
+}
+
+// addr(self, vec1, vec2) and addbmm(self, batch1, batch2)
+void outer(Call& call) {
+  call.returns({call.empty({call.tensor(1).size(0), call.tensor(2).size(0)}, call.tensor(0).scalar_type())});
+}
+void addbmm(Call& call) {
+  auto result = call.empty({call.tensor(1).size(1), call.tensor(2).size(2)}, call.tensor(0).scalar_type());
+  take_cublas_workspace();
+  call.returns({result});
+}
+
+// Decompositions whose shapes Meta knows, and whose scratch is the solver's.
+void decompose(Call& call) {
+  const at::Tensor self = call.tensor(0);
+  call.by_shape_alone();
+  solver_scratch(call, self);
+}
+
+}  // namespace
+
+void add_linear_algebra(Table& table) {
+  constexpr auto solver = "aten/src/ATen/native/cuda/linalg/BatchLinearAlgebra.cpp; the scratch is the solver's choice";
+  table.rule("cholesky cholesky_inverse linalg_householder_product", &factor, solver, Confidence::estimate);
+  table.rule("_cholesky_solve_helper", &like_self_columns, solver, Confidence::estimate);
+  table.rule("geqrf", &geqrf, solver, Confidence::estimate);
+  table.rule("ormqr", &ormqr, solver, Confidence::estimate);
+  table.rule("linalg_eig _linalg_eigvals", &eigen, solver, Confidence::estimate);
+  table.rule("linalg_solve_triangular", &solve_triangular, "aten/src/ATen/native/BatchLinearAlgebra.cpp");
+  table.rule("linalg_matrix_exp", &matrix_exp, "aten/src/ATen/native/LinearAlgebra.cpp", Confidence::estimate);
+  table.rule("addr", &outer, "aten/src/ATen/native/LinearAlgebra.cpp");
+  table.rule("addbmm", &addbmm, "aten/src/ATen/native/LinearAlgebra.cpp");
+  table.rule(
+      "linalg_cholesky_ex linalg_inv_ex _linalg_svd _linalg_eigh linalg_lu_factor_ex linalg_qr _linalg_solve_ex "
+      "_linalg_det _linalg_slogdet linalg_lu linalg_ldl_factor_ex",
+      &decompose, solver, Confidence::estimate);
+}
 
 }  // namespace athanor::rehearse::phantom

@@ -1,0 +1,35 @@
+#pragma once
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "athanor/rehearse/Ledger.h"
+
+namespace athanor::rehearse {
+
+/// How an operator of PyTorch's CUDA build is served on the phantom.
+enum class Service : std::uint8_t {
+  rule,       ///< A rule says what its kernel allocates.
+  shared,     ///< PyTorch's own function, the one its CUDA build runs too.
+  in_place,   ///< Writes its arguments and allocates nothing outside.
+  shape,      ///< PyTorch's shape function (Meta) makes the results; the kernel is taken to allocate nothing inside.
+  composite,  ///< PyTorch's own decomposition into other operators.
+  unknown,    ///< Throws, and says where its rule goes.
+};
+std::string_view name(Service service);
+
+struct Covered {
+  std::string op;  ///< Without "aten::".
+  Service service = Service::unknown;
+  Confidence confidence = Confidence::source;
+  std::string source;
+};
+
+/// One row for every operator that has a CUDA kernel of its own, by name.
+std::vector<Covered> coverage();
+
+/// The same as a page of documentation (Markdown).
+std::string coverage_page(const std::vector<Covered>& rows);
+
+}  // namespace athanor::rehearse
