@@ -15,11 +15,22 @@ namespace {
 
 using nlohmann::json;
 
-const std::map<std::string, c10::ScalarType> dtypes{
-    {"float32", at::kFloat},  {"float64", at::kDouble},       {"float16", at::kHalf},          {"bfloat16", at::kBFloat16},
-    {"int64", at::kLong},     {"int32", at::kInt},            {"int16", at::kShort},           {"int8", at::kChar},
-    {"uint8", at::kByte},     {"bool", at::kBool},            {"complex64", at::kComplexFloat}, {"complex128", at::kComplexDouble},
-    {"uint64", at::kUInt64},  {"uint32", at::kUInt32},        {"uint16", at::kUInt16},          {"complex32", at::kComplexHalf}};
+const std::map<std::string, c10::ScalarType> dtypes{{"float32", at::kFloat},
+                                                    {"float64", at::kDouble},
+                                                    {"float16", at::kHalf},
+                                                    {"bfloat16", at::kBFloat16},
+                                                    {"int64", at::kLong},
+                                                    {"int32", at::kInt},
+                                                    {"int16", at::kShort},
+                                                    {"int8", at::kChar},
+                                                    {"uint8", at::kByte},
+                                                    {"bool", at::kBool},
+                                                    {"complex64", at::kComplexFloat},
+                                                    {"complex128", at::kComplexDouble},
+                                                    {"uint64", at::kUInt64},
+                                                    {"uint32", at::kUInt32},
+                                                    {"uint16", at::kUInt16},
+                                                    {"complex32", at::kComplexHalf}};
 
 std::string name_of(c10::ScalarType dtype) {
   for (const auto& [name, value] : dtypes)
@@ -76,7 +87,8 @@ c10::IValue list_value(const json& values, const c10::TypePtr& element) {
 
 c10::IValue value_of(const json& value, const c10::TypePtr& type) {
   if (value.is_null()) return {};
-  if (type->kind() == c10::TypeKind::OptionalType) return value_of(value, type->castRaw<c10::OptionalType>()->getElementType());
+  if (type->kind() == c10::TypeKind::OptionalType)
+    return value_of(value, type->castRaw<c10::OptionalType>()->getElementType());
   if (value.is_array()) return list_value(value, type->castRaw<c10::ListType>()->getElementType());
   // A single value where a list of fixed length is asked for stands for all of it.
   if (type->kind() == c10::TypeKind::ListType)
@@ -96,8 +108,8 @@ void append(json& results, const c10::IValue& value) {
   if (value.isTensor()) {
     const auto& tensor = value.toTensor();
     if (!tensor.defined()) return results.push_back(nullptr);
-    return results.push_back({tensor.sizes(), tensor.strides(), name_of(tensor.scalar_type()), tensor.storage().nbytes(),
-                              tensor.is_cuda()});
+    return results.push_back(
+        {tensor.sizes(), tensor.strides(), name_of(tensor.scalar_type()), tensor.storage().nbytes(), tensor.is_cuda()});
   }
   if (value.isNone()) return results.push_back(nullptr);
   if (!value.isTensorList()) return results.push_back("value");
@@ -111,7 +123,8 @@ json run(const json& call) {
       full.substr(0, dot).c_str(), dot == std::string::npos ? "" : full.substr(dot + 1).c_str());
   torch::jit::Stack stack;
   const auto& arguments = op.schema().arguments();
-  for (std::size_t i = 0; i < arguments.size(); ++i) stack.push_back(value_of(call["args"][i], arguments[i].real_type()));
+  for (std::size_t i = 0; i < arguments.size(); ++i)
+    stack.push_back(value_of(call["args"][i], arguments[i].real_type()));
   op.callBoxed(&stack);
   json results = json::array();
   for (const auto& value : stack) append(results, value);

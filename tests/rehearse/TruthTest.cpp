@@ -1,0 +1,116 @@
+// Against real GPUs: peaks that others recorded with torch.cuda.memory._dump_snapshot, rehearsed.
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "athanor/rehearse/Rehearse.h"
+#include "rehearse/TransformerLm.h"
+
+namespace athanor::rehearse {
+namespace {
+
+using test::TransformerLm;
+using test::TransformerShape;
+
+std::filesystem::path truth() {
+  if (const char* folder = std::getenv("ATHANOR_TRUTH")) return folder;
+  return std::filesystem::path(ATHANOR_SOURCE_DIR) / ".." / "shared" / "truth";
+}
+
+// What index.json says of the one recording whose path contains `part`.
+nlohmann::json recording(const std::string& part) {
+  std::ifstream file(truth() / "snapshots" / "index.json");
+  if (!file) return nullptr;
+  for (const auto& entry : nlohmann::json::parse(file))
+    if (entry["path"].get<std::string>().find(part) != std::string::npos) return entry;
+  return nullptr;
+}
+
+struct Highest {
+  std::int64_t allocated = 0, reserved = 0;
+};
+
+Highest of_step(const Forecast& forecast, int step) {
+  Highest highest;
+  for (const auto& event : forecast.ledger.events) {
+    if (event.step != step) continue;
+    highest.allocated = std::max(highest.allocated, event.allocated);
+    highest.reserved = std::max(highest.reserved, event.reserved);
+  }
+  return highest;
+}
+
+at::Tensor tokens(std::int64_t batches, std::int64_t context, torch::Device device) {
+  return torch::randint(0, 10000, {batches, 4, context}, torch::TensorOptions().dtype(torch::kLong).device(device));
+}
+
+constexpr int warm_up = 5;
+
+TransformerShape medium(std::int64_t context) {
+  return {context, 1024, 4096, 24, 16};
+}
+
+Options options(int steps) {
+  return {.gpu = "A100 80GB", .steps = steps, .version = {2, 11}};
+}
+
+Forecast inference(std::int64_t context) {
+  return rehearse(options(warm_up + 1), [&](torch::Device device, Stage& stage) {
+    const TransformerLm model(medium(context), device);
+    const auto warm = tokens(warm_up, context, device);
+    const auto measured = tokens(1, context, device);
+    const c10::InferenceMode no_gradients;
+    while (stage.next_step()) {
+      const auto& batch = stage.step() <= warm_up ? warm[stage.step() - 1] : measured[0];
+      model.forward(batch);
+    }
+  });
+}
+
+Forecast training(std::int64_t context) {
+  return rehearse(options(warm_up + 1), [&](torch::Device device, Stage& stage) {
+    TransformerLm model(medium(context), device);
+    const auto warm = tokens(warm_up, context, device);
+    const auto measured = tokens(1, context, device);
+    const auto warm_targets = tokens(warm_up, context, device);
+    const auto measured_targets = tokens(1, context, device);
+    at::Tensor output, loss;
+    while (stage.next_step()) {
+      const int i = stage.step() - 1;
+      const bool last = i == warm_up;
+      if (last) {
+        output.reset();
+        loss.reset();
+      }
+      output = model.forward(last ? measured[0] : warm[i]);
+      loss = test::lm_cross_entropy(output, last ? measured_targets[0] : warm_targets[i]);
+      loss.backward();
+      model.adamw();
+      if (!last) model.zero_grad();
+    }
+  });
+}
+
+class Truth : public testing::TestWithParam<std::pair<std::string, std::int64_t>> {};
+
+TEST_P(Truth, PeaksAreThoseOfTheGpu) {
+  const auto& [kind, context] = GetParam();
+  const auto recorded = recording("medium_" + std::to_string(context) + "_" + kind);
+  if (recorded.is_null()) GTEST_SKIP() << "skipped: no recordings in " << truth();
+  const auto highest = of_step(kind == "training" ? training(context) : inference(context), warm_up + 1);
+  EXPECT_EQ(highest.allocated, recorded["peak_alloc"].get<std::int64_t>())
+      << "off by " << highest.allocated - recorded["peak_alloc"].get<std::int64_t>();
+  EXPECT_EQ(highest.reserved, recorded["peak_res"].get<std::int64_t>())
+      << "off by " << highest.reserved - recorded["peak_res"].get<std::int64_t>();
+}
+
+INSTANTIATE_TEST_SUITE_P(Medium, Truth,
+                         testing::Values(std::pair("inference", 128), std::pair("inference", 256),
+                                         std::pair("training", 128), std::pair("training", 256)),
+                         [](const auto& info) { return info.param.first + std::to_string(info.param.second); });
+
+}  // namespace
+}  // namespace athanor::rehearse
