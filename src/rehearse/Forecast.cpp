@@ -1,6 +1,7 @@
 #include "athanor/rehearse/Forecast.h"
 
 #include <algorithm>
+#include <memory>
 #include <vector>
 
 namespace athanor::rehearse {
@@ -18,11 +19,32 @@ std::int64_t size_of(const Block& block, Bound bound) {
   return block.requested;
 }
 
-// Where the driver puts segments breaks ties of best fit; nobody knows where, so both orders are tried.
 void widen(Range& range, std::int64_t value) {
   range.low = std::min(range.low, value);
   range.high = std::max(range.high, value);
 }
+
+void widen(Peak& peak, const Replayed& replayed) {
+  widen(peak.requested, replayed.requested);
+  widen(peak.allocated, replayed.allocated);
+  widen(peak.reserved, replayed.reserved);
+}
+
+// Where the driver puts segments breaks ties of best fit, and nobody knows where: so several orders are tried.
+// Every segment gets a slot of a TiB of its own, in an order that the seed shuffles.
+allocator::DeviceOptions scattered(allocator::DeviceOptions options, std::uint64_t seed) {
+  auto next = std::make_shared<std::uint64_t>(seed);
+  options.place = [next](std::int64_t, bool) {
+    constexpr std::uint64_t slots = 1 << 20;
+    constexpr std::uint64_t odd = 0x9E3779B1;  // an odd factor shuffles the slots without meeting one twice
+    constexpr int slot_bits = 40;
+    const auto slot = (*next)++ * odd % slots;
+    return allocator::Place{(slots + slot) << slot_bits, std::int64_t{1} << slot_bits};
+  };
+  return options;
+}
+
+constexpr std::uint64_t layouts = 4;
 
 Peak peak_of(const Ledger& ledger, const allocator::DeviceOptions& options, std::int64_t context, int device) {
   const auto found = replay(ledger, options, Bound::value, device);
@@ -30,19 +52,15 @@ Peak peak_of(const Ledger& ledger, const allocator::DeviceOptions& options, std:
   peak.requested = {found.requested, found.requested, found.requested};
   peak.allocated = {found.allocated, found.allocated, found.allocated};
   peak.reserved = {found.reserved, found.reserved, found.reserved};
+  auto falling = options;
+  falling.order = allocator::AddressOrder::falling;
+  widen(peak, replay(ledger, falling, Bound::value, device));
+  for (std::uint64_t i = 0; i < layouts; ++i)
+    widen(peak, replay(ledger, scattered(options, i * 1000), Bound::value, device));
   const bool uncertain = std::any_of(ledger.blocks.begin(), ledger.blocks.end(),
                                      [](const Block& block) { return block.low != block.high; });
-  for (const auto order : {allocator::AddressOrder::rising, allocator::AddressOrder::falling}) {
-    auto other = options;
-    other.order = order;
-    for (const auto bound : {Bound::low, Bound::value, Bound::high}) {
-      if (bound != Bound::value && !uncertain) continue;
-      const auto replayed = replay(ledger, other, bound, device);
-      widen(peak.requested, replayed.requested);
-      widen(peak.allocated, replayed.allocated);
-      widen(peak.reserved, replayed.reserved);
-    }
-  }
+  if (uncertain)
+    for (const auto bound : {Bound::low, Bound::high}) widen(peak, replay(ledger, options, bound, device));
   peak.process = {peak.reserved.low + context, peak.reserved.value + context, peak.reserved.high + context};
   return peak;
 }

@@ -6,11 +6,11 @@
 namespace athanor::test {
 namespace {
 
-at::Tensor linear(const at::Tensor& x, const at::Tensor& weight) {
+at::Tensor project(const at::Tensor& x, const at::Tensor& weight) {
   return at::einsum("...a,ba->...b", {x, weight});
 }
 
-at::Tensor rms_norm(at::Tensor x, const at::Tensor& weight) {
+at::Tensor plain_rms_norm(at::Tensor x, const at::Tensor& weight) {
   const auto dtype = x.scalar_type();
   x = x.to(torch::kFloat32);
   auto value = x.pow(2);
@@ -23,17 +23,17 @@ at::Tensor rms_norm(at::Tensor x, const at::Tensor& weight) {
   return scaled.to(dtype);
 }
 
-at::Tensor silu(const at::Tensor& x) {
+at::Tensor plain_silu(const at::Tensor& x) {
   const auto gate = torch::sigmoid(x);
   return x * gate;
 }
 
-at::Tensor maximum(const at::Tensor& x) {
+at::Tensor row_maximum(const at::Tensor& x) {
   return std::get<0>(torch::max(x, -1, true));
 }
 
-at::Tensor softmax(const at::Tensor& x) {
-  auto most = maximum(x);
+at::Tensor plain_softmax(const at::Tensor& x) {
+  auto most = row_maximum(x);
   const auto rescaled = x - most;
   most.reset();
   const auto exponentiated = torch::exp(rescaled);
@@ -41,8 +41,8 @@ at::Tensor softmax(const at::Tensor& x) {
   return exponentiated / total;
 }
 
-at::Tensor log_softmax(at::Tensor x) {
-  const auto most = maximum(x);
+at::Tensor plain_log_softmax(at::Tensor x) {
+  const auto most = row_maximum(x);
   x = x - most;
   auto value = torch::exp(x);
   value = torch::sum(value, -1, true);
@@ -75,7 +75,7 @@ at::Tensor attend(const at::Tensor& query, const at::Tensor& key, const at::Tens
   auto scores = at::einsum("...ab,...cb->...ac", {query, key});
   scores = scores / std::sqrt(static_cast<double>(key.size(-1)));
   scores = torch::where(mask, scores, -std::numeric_limits<double>::infinity());
-  const auto weights = softmax(scores);
+  const auto weights = plain_softmax(scores);
   return at::einsum("...ab,...bc->...ac", {weights, value});
 }
 
@@ -110,9 +110,9 @@ TransformerLm::TransformerLm(const TransformerShape& shape, torch::Device device
 }
 
 at::Tensor TransformerLm::attention(const Layer& layer, const at::Tensor& x) const {
-  auto query = linear(x, layer.query);
-  auto key = linear(x, layer.key);
-  auto value = linear(x, layer.value);
+  auto query = project(x, layer.query);
+  auto key = project(x, layer.key);
+  auto value = project(x, layer.value);
   query = split_heads(query, shape_.heads);
   key = split_heads(key, shape_.heads);
   value = split_heads(value, shape_.heads);
@@ -123,24 +123,24 @@ at::Tensor TransformerLm::attention(const Layer& layer, const at::Tensor& x) con
   mask = mask.unsqueeze(0);
   auto result = attend(query, key, value, mask);
   result = result.permute({0, 2, 1, 3}).reshape({x.size(0), x.size(1), shape_.width}).contiguous();
-  return linear(result, layer.output);
+  return project(result, layer.output);
 }
 
 at::Tensor TransformerLm::block(const Layer& layer, const at::Tensor& x) const {
-  auto normed = rms_norm(x, layer.norm1);
+  auto normed = plain_rms_norm(x, layer.norm1);
   const auto attended = attention(layer, normed);
   normed.reset();
   const auto middle = x + attended;
-  normed = rms_norm(middle, layer.norm2);
+  normed = plain_rms_norm(middle, layer.norm2);
   at::Tensor fed;
   {
-    auto gate = linear(normed, layer.gate);
-    gate = silu(gate);
-    auto up = linear(normed, layer.up);
+    auto gate = project(normed, layer.gate);
+    gate = plain_silu(gate);
+    auto up = project(normed, layer.up);
     auto hidden = gate * up;
     gate.reset();
     up.reset();
-    fed = linear(hidden, layer.down);
+    fed = project(hidden, layer.down);
   }
   normed.reset();
   return middle + fed;
@@ -151,12 +151,12 @@ at::Tensor TransformerLm::forward(const at::Tensor& tokens) const {
   auto x = embedding_.index({tokens, Slice()});
   const auto embedded = x;
   for (const auto& layer : layers_) x = block(layer, x);
-  x = rms_norm(x, last_norm_);
-  return linear(x, head_);
+  x = plain_rms_norm(x, last_norm_);
+  return project(x, head_);
 }
 
 at::Tensor lm_cross_entropy(const at::Tensor& logits, const at::Tensor& targets) {
-  auto value = log_softmax(logits);
+  auto value = plain_log_softmax(logits);
   const auto negative = -value;
   value.reset();
   const auto chosen = torch::gather(negative, -1, targets.unsqueeze(-1));

@@ -157,6 +157,10 @@ void fallback(const c10::OperatorHandle& op, c10::DispatchKeySet, Stack* stack) 
   const auto count = op.schema().arguments().size();
   Scope scope(signature.name);
   enter(scope, *stack, count);
+  // What fills a bare `empty` is what it was made for.
+  for (const int i : signature.written_arguments)
+    if (const auto& value = (*stack)[stack->size() - count + static_cast<std::size_t>(i)]; value.isTensor())
+      Memory::instance().recorder()->adopt(value.toTensor());
   if (!signature.has_meta) {
     // Truly in-place: nothing to infer.
     if (!signature.all_written || signature.resizes_outputs || signature.written_arguments.empty())
