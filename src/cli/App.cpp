@@ -24,6 +24,7 @@ void add_commands(CLI::App& root, Context& context) {
   add_common(root, context);
   add_train(root, context);
   add_rehearse(root, context);
+  add_gpus(root, context);
   for (CLI::App* command : root.get_subcommands([](CLI::App*) { return true; })) add_common(*command, context);
 }
 

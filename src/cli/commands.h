@@ -11,5 +11,6 @@ struct Context;
 // One line and one file a subcommand: each adds itself to the command line and runs from its callback.
 void add_train(CLI::App& root, Context& context);
 void add_rehearse(CLI::App& app, Context& context);
+void add_gpus(CLI::App& root, Context& context);
 
 }  // namespace athanor::cli
