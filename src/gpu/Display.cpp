@@ -37,7 +37,7 @@ std::string memory_cell(const Card& card, int bar_width, const Terminal& termina
   if (!card.memory_total || !card.memory_used) return "-";
   const double share = static_cast<double>(card.memory_used->count) / static_cast<double>(card.memory_total->count);
   const std::string text = fmt::format("{:>14}", used_of_total(*card.memory_used, *card.memory_total));
-  if (!terminal.interactive) return text;
+  if (!terminal.interactive || bar_width == 0) return text;
   return core::paint(core::bar(share, bar_width, terminal), Ink::accent, terminal) + " " + text;
 }
 
@@ -84,7 +84,7 @@ const std::vector<TextTable::Column> kLinkColumns = {
 std::string cards_table(const Reading& reading, const Terminal& terminal) {
   const bool wide = terminal.columns >= kWide;
   const int name_width = std::clamp(terminal.columns - 61, 8, 24);
-  const int bar_width = wide ? 16 : 8;
+  const int bar_width = wide ? 16 : std::clamp(terminal.columns - 72, 0, 8);
   std::vector<TextTable::Column> columns = {{"", kRight},     {"card"},          {"memory", kRight}, {"busy", kRight},
                                             {"heat", kRight}, {"power", kRight}, {"clock", kRight}};
   if (wide) columns.insert(columns.end(), kLinkColumns.begin(), kLinkColumns.end());
