@@ -25,6 +25,8 @@ void add_commands(CLI::App& root, Context& context) {
   add_train(root, context);
   add_rehearse(root, context);
   add_gpus(root, context);
+  add_report(root, context);
+  add_inspect(root, context);
   for (CLI::App* command : root.get_subcommands([](CLI::App*) { return true; })) add_common(*command, context);
 }
 

@@ -67,7 +67,8 @@ int run(const Options& options, const Context& context) {
     running = write_page(options, out, bytes);
   }
   if (context.json)
-    *context.out << nlohmann::json{{"file", out.string()}, {"bytes", bytes}, {"runs", options.runs.size()}}.dump(2) << '\n';
+    *context.out << nlohmann::json{{"file", out.string()}, {"bytes", bytes}, {"runs", options.runs.size()}}.dump(2)
+                 << '\n';
   else if (!context.quiet)
     *context.out << fmt::format("{}  {}\n", out.string(), Bytes{static_cast<std::int64_t>(bytes)}.text());
   return 0;

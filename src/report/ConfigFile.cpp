@@ -45,7 +45,8 @@ std::vector<Setting> read_settings(std::string_view toml) {
     if (statement.starts_with("[[") && statement.ends_with("]]")) {
       const std::string table(statement.substr(2, statement.size() - 4));
       prefix = table + "." + std::to_string(array_lengths[table]++) + ".";
-    } else if (statement.starts_with("[") && statement.ends_with("]") && statement.find('=') == std::string_view::npos) {
+    } else if (statement.starts_with("[") && statement.ends_with("]") &&
+               statement.find('=') == std::string_view::npos) {
       prefix = std::string(statement.substr(1, statement.size() - 2)) + ".";
     } else if (const auto equals = statement.find('='); equals != std::string_view::npos) {
       const auto source = hash < line.size() ? trimmed(line.substr(hash + 1)) : std::string_view();

@@ -63,7 +63,8 @@ class Reader {
     const auto note = [&](std::string words) { run_.problems.push_back(path.filename().string() + ": " + words); };
     if (number_ == 0 && torn == 0) note("is empty so far");
     if (torn > 0) note("the last row is not finished and left out");
-    if (bad_ > 0) note(fmt::format("{} rows are not step,epoch,split,name,value; the first is line {}", bad_, first_bad_));
+    if (bad_ > 0)
+      note(fmt::format("{} rows are not step,epoch,split,name,value; the first is line {}", bad_, first_bad_));
     if (surplus_) note(fmt::format("more than {} different metrics; the later ones are left out", kMostSeries));
   }
 
@@ -71,7 +72,8 @@ class Reader {
   void add(const Row& row) {
     Points* points = find(row.label);
     if (points == nullptr) return;
-    while (!points->steps.empty() && points->steps.back() > row.step) {
+    const bool resumed = !points->steps.empty() && points->steps.back() > row.step;
+    while (resumed && !points->steps.empty() && points->steps.back() >= row.step) {
       points->steps.pop_back();
       points->values.pop_back();
     }

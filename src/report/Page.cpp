@@ -36,8 +36,8 @@ std::string body(std::span<const Run> runs, const PageOptions& options) {
   html += "<div class=\"charts\"></div>\n<noscript><p>The curves need JavaScript; the tables do not.</p></noscript>\n";
   html += "<h2>Figures</h2>\n" + figures_table(runs);
   html += std::string("<h2>Configuration</h2>\n<p class=\"note\">") +
-          (several ? "Coloured keys differ between the runs. " : "") +
-          "Quiet rows are defaults.</p>\n" + settings_table(runs);
+          (several ? "Coloured keys differ between the runs. " : "") + "Quiet rows are defaults.</p>\n" +
+          settings_table(runs);
   html += "<h2>Environment and outcome</h2>\n" + environment_table(runs);
   html += "<footer>Triangles on the axis are checkpoints. Values are those of metrics.csv";
   if (!options.made.empty()) html += "; made " + escaped(options.made);

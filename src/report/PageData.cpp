@@ -53,8 +53,8 @@ json memory_limits(std::span<const Run> runs) {
   for (const Run& run : runs)
     if (const auto forecast = run.number("memory.forecast"); forecast && *forecast > 0) {
       const std::string whose = runs.size() > 1 ? run.name + " " : "";
-      limits.push_back({{"value", *forecast},
-                        {"label", whose + "forecast " + Bytes{static_cast<std::int64_t>(*forecast)}.text()}});
+      limits.push_back(
+          {{"value", *forecast}, {"label", whose + "forecast " + Bytes{static_cast<std::int64_t>(*forecast)}.text()}});
     }
   return limits;
 }
@@ -66,9 +66,8 @@ json panels(std::span<const Run> runs) {
       if (std::find(names.begin(), names.end(), series.name) == names.end()) names.push_back(series.name);
   std::stable_sort(names.begin(), names.end(), [](const auto& a, const auto& b) { return rank(a) < rank(b); });
   json list = json::array();
-  json memory = {{"title", "memory"}, {"unit", "bytes"},      {"names", json::array()},
-                 {"smooth", false},   {"log_allowed", false}, {"per_split", false},
-                 {"limits", memory_limits(runs)}};
+  json memory = {{"title", "memory"},    {"unit", "bytes"},    {"names", json::array()},       {"smooth", false},
+                 {"log_allowed", false}, {"per_split", false}, {"limits", memory_limits(runs)}};
   for (const auto& name : names) {
     if (is_memory(name)) {
       memory["names"].push_back(name);

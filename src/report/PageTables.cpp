@@ -37,8 +37,9 @@ std::string in_unit(const std::string& name, double value) {
 // What one looks for first. Several runs have a table instead.
 std::string facts(const Run& run) {
   std::string html = fact("status", status_text(run), run.status());
-  if (const auto best = best_of(run)) html += fact(best->second.substr(0, best->second.rfind(' ')),
-                                                   core::significant(run.number("best.value").value_or(0), 4));
+  if (const auto best = best_of(run))
+    html += fact(best->second.substr(0, best->second.rfind(' ')),
+                 core::significant(run.number("best.value").value_or(0), 4));
   for (const auto& series : run.series)
     if ((series.split == "val" || series.split == "test") && series.points.size() > 0)
       html += fact("last " + series.split + " " + series.name, in_unit(series.name, series.points.values.back()));
@@ -120,7 +121,8 @@ struct Row {
   }
 };
 
-Row& row_of(std::vector<Row>& rows, std::map<std::string, std::size_t>& places, const std::string& key, std::size_t runs) {
+Row& row_of(std::vector<Row>& rows, std::map<std::string, std::size_t>& places, const std::string& key,
+            std::size_t runs) {
   const auto [at, is_new] = places.emplace(key, rows.size());
   if (is_new) rows.push_back({key, std::vector<std::string>(runs, "-"), std::vector<std::string>(runs)});
   return rows[at->second];
@@ -132,13 +134,16 @@ std::string side_by_side(std::span<const Run> runs, const std::vector<Row>& rows
   if (with_sources) html += "<th>from</th>";
   html += "</tr>\n";
   for (const Row& row : rows) {
-    const char* kind = runs.size() > 1 && row.differs() ? "differs" : with_sources && row.all_default() ? "default" : "";
+    const char* kind = runs.size() > 1 && row.differs()    ? "differs"
+                       : with_sources && row.all_default() ? "default"
+                                                           : "";
     html += fmt::format("<tr class=\"{}\"><td class=k>{}</td>", kind, escaped(row.key));
     for (const auto& value : row.values) html += "<td class=v>" + escaped(value) + "</td>";
     if (with_sources) {
       std::vector<std::string> sources;
       for (const auto& source : row.sources)
-        if (!source.empty() && std::find(sources.begin(), sources.end(), source) == sources.end()) sources.push_back(source);
+        if (!source.empty() && std::find(sources.begin(), sources.end(), source) == sources.end())
+          sources.push_back(source);
       html += "<td>" + escaped(fmt::format("{}", fmt::join(sources, ", "))) + "</td>";
     }
     html += "</tr>\n";

@@ -112,8 +112,7 @@ Run read_run(const fs::path& folder) {
   if (!fs::is_directory(folder, error)) throw Error(folder.string() + ": is no folder; give a run directory");
   bool found = false;
   for (const char* name : {"config.toml", "run.json", "metrics.csv"}) found = found || fs::exists(folder / name, error);
-  if (!found)
-    throw Error(folder.string() + ": is no run directory: it holds no config.toml, run.json or metrics.csv");
+  if (!found) throw Error(folder.string() + ": is no run directory: it holds no config.toml, run.json or metrics.csv");
   Run run;
   run.folder = folder;
   read_config(folder / "config.toml", run);

@@ -29,9 +29,9 @@ struct Run {
   std::filesystem::path folder;
   nlohmann::json about;  ///< run.json; null where there is none.
   std::vector<Setting> settings;
-  std::vector<Series> series;                                  ///< In the order they first appear.
-  std::vector<std::pair<std::int64_t, std::int64_t>> epochs;   ///< First step that was logged, epoch.
-  std::vector<std::int64_t> checkpoints;                       ///< Steps, rising.
+  std::vector<Series> series;                                 ///< In the order they first appear.
+  std::vector<std::pair<std::int64_t, std::int64_t>> epochs;  ///< First step that was logged, epoch.
+  std::vector<std::int64_t> checkpoints;                      ///< Steps, rising.
   std::vector<std::string> problems;  ///< What is missing or could not be read, in words for people.
 
   [[nodiscard]] const Series* find(const std::string& split, const std::string& series_name) const;

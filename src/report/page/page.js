@@ -4,7 +4,7 @@ const data = JSON.parse(document.getElementById("data").textContent);
 const svgNs = "http://www.w3.org/2000/svg";
 const key = "athanor-report:" + data.title;
 const saved = (() => { try { return JSON.parse(sessionStorage.getItem(key)) || {}; } catch { return {}; } })();
-const state = { smooth: saved.smooth ?? 0.6, log: saved.log ?? false, live: saved.live ?? true, hidden: saved.hidden ?? {} };
+const state = { smooth: saved.smooth ?? 0.8, log: saved.log ?? false, live: saved.live ?? true, hidden: saved.hidden ?? {} };
 const save = () => { try { sessionStorage.setItem(key, JSON.stringify(state)); } catch { /* a file:// page may not store */ } };
 
 const number = (y) => typeof y === "string" ? Number({ nan: NaN, inf: Infinity, "-inf": -Infinity }[y]) : y;
@@ -74,14 +74,15 @@ const panels = data.panels.map((panel) => {
   const lines = [];
   data.runs.forEach((run, r) => run.series.forEach((s) => {
     if (!panel.names.includes(s.name)) return;
-    const label = panel.names.length > 1 ? s.name.replace(/^memory_/, "") : panel.per_split ? s.split : s.name;
-    lines.push({ run: r, split: s.split, label: several ? run.name + " " + label : label, kind: label, x: s.x,
+    const kind = panel.unit === "bytes" ? s.name.replace(/^memory_/, "") : panel.per_split ? s.split : s.name;
+    lines.push({ run: r, kind, x: s.x,
       y: s.y.map(number), mx: s.mx.length ? s.mx : s.x, my: (s.mx.length ? s.my : s.y).map(number), thinned: s.mx.length > 0, n: s.n });
   }));
   const kinds = [...new Set(lines.map((l) => l.kind))];
   lines.forEach((l, i) => {
     l.colour = `var(--s${(several ? l.run : i) % 8})`;
     l.dash = several ? dashes[kinds.indexOf(l.kind) % dashes.length] : "";
+    l.label = !several ? l.kind : kinds.length > 1 ? data.runs[l.run].name + " " + l.kind : data.runs[l.run].name;
   });
   return { ...panel, lines };
 }).filter((panel) => panel.lines.length > 0);
@@ -126,6 +127,7 @@ function axes(svg, panel, box, span, X, Y, log) {
     label.textContent = steps(t);
     shape("line", { x1: X(t), x2: X(t), y1: box.t + box.h, y2: box.t + box.h + 4, stroke: "var(--line)" }, svg);
   }
+  shape("text", { x: box.l - 8, y: box.t + box.h + 18, "text-anchor": "end" }, svg).textContent = "step";
   shape("line", { x1: box.l, x2: box.l + box.w, y1: box.t + box.h, y2: box.t + box.h, stroke: "var(--line)" }, svg);
 }
 
@@ -140,6 +142,7 @@ function marks(svg, panel, box, X, wordy) {
         element("title", { text: mark.label }, shape("path", { d, fill: colour, opacity: 0.85 }, svg), svgNs);
         continue;
       }
+      if (several && !wordy) continue;
       shape("line", { x1: x, x2: x, y1: box.t, y2: box.t + box.h, stroke: colour, "stroke-dasharray": "4 4" }, svg);
       if (!wordy || several) continue;
       const left = x > box.l + box.w - 150;
@@ -147,11 +150,11 @@ function marks(svg, panel, box, X, wordy) {
       label.textContent = mark.label;
     }
   });
-  for (const limit of panel.limits ?? []) {
-    const y = limit.y;
+  (panel.limits ?? []).forEach((limit, i) => {
+    const y = limit.y, right = i % 2 === 0;
     shape("line", { x1: box.l, x2: box.l + box.w, y1: y, y2: y, stroke: "var(--bad)", "stroke-dasharray": "6 4" }, svg);
-    shape("text", { x: box.l + box.w - 4, y: y - 5, "text-anchor": "end" }, svg).textContent = limit.label;
-  }
+    shape("text", { x: right ? box.l + box.w - 4 : box.l + 4, y: y - 5, "text-anchor": right ? "end" : "start" }, svg).textContent = limit.label;
+  });
 }
 
 function curves(svg, panel, shown, X, Y) {
@@ -159,7 +162,7 @@ function curves(svg, panel, shown, X, Y) {
   for (const line of shown) {
     const raw = line.x.map((x, i) => [x, line.y[i]]);
     const common = { fill: "none", stroke: line.colour, "stroke-dasharray": line.dash, "stroke-linejoin": "round" };
-    const averaged = weight > 0 && raw.length > 4;
+    const averaged = weight > 0 && raw.length > 60;  // few points need no smoothing, and would be bent by it
     shape("path", { ...common, d: path(raw, X, Y), "stroke-width": averaged ? 1 : 1.6, opacity: averaged ? 0.3 : 1 }, svg);
     if (averaged) shape("path", { ...common, d: path(smoothed(line.mx, line.my, weight), X, Y), "stroke-width": 2 }, svg);
     if (raw.length <= 40)
@@ -228,6 +231,7 @@ function draw(panel) {
 }
 
 function legend(panel) {
+  if (panel.lines.length === 1 && !panel.per_split && panel.unit !== "bytes") return;  // the title says it
   for (const line of panel.lines) {
     const id = panel.title + "/" + line.label;
     const button = element("button", { type: "button", "aria-pressed": String(!state.hidden[id]) }, panel.legend);
@@ -270,8 +274,12 @@ if (live) {
 }
 
 let lastWidth = 0;
-new ResizeObserver(() => { if (charts.clientWidth !== lastWidth) { lastWidth = charts.clientWidth; redraw(); } }).observe(charts);
+new ResizeObserver(() => requestAnimationFrame(() => {
+  if (charts.clientWidth === lastWidth) return;
+  lastWidth = charts.clientWidth;
+  redraw();
+  document.documentElement.dataset.drawn ??= Math.round(performance.now());
+})).observe(charts);
 // On paper everything is open, and the curves take the paper's width.
 window.addEventListener("beforeprint", () => { document.querySelectorAll("details").forEach((d) => { d.open = true; }); });
-document.documentElement.dataset.drawn = panels.length;
 })();
