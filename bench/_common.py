@@ -1,0 +1,42 @@
+"""What the benchmarks share: taking turns, medians, and the list of claims they write."""
+import json
+import os
+import statistics
+import sys
+
+SOURCE = os.environ.get("ATHANOR_SOURCE", os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+BUILD = os.environ.get("ATHANOR_BUILD", os.path.join(SOURCE, "build", "bench"))
+
+
+def program(name):
+    return os.path.join(BUILD, "bench", "bench_" + name)
+
+
+def interleaved(contestants, rounds, warmup=1):
+    """Runs {name: callable returning seconds} in turns, so that a noisy moment meets all; medians without the warm-up."""
+    times = {name: [] for name in contestants}
+    for turn in range(rounds + warmup):
+        for name, run in contestants.items():
+            seconds = run()
+            if turn >= warmup:
+                times[name].append(seconds)
+        print(f"round {turn}: " + "  ".join(f"{n} {t[-1]:.4g}" for n, t in times.items() if t), file=sys.stderr)
+    return {name: statistics.median(values) for name, values in times.items()}
+
+
+def claim(text, ours, peer, peer_name, unit="s", goal=1.0):
+    """`goal`: the largest ratio of ours to the peer's that keeps the promise."""
+    ratio = ours / peer
+    return {"claim": text, "ours": ours, "peer": peer, "peer_name": peer_name, "unit": unit, "ratio": ratio,
+            "goal": goal, "met": ratio <= goal}
+
+
+def write(topic, claims):
+    folder = os.path.join(SOURCE, "bench", "results")
+    os.makedirs(folder, exist_ok=True)
+    with open(os.path.join(folder, topic + ".json"), "w") as file:
+        json.dump(claims, file, indent=1)
+        file.write("\n")
+    for one in claims:
+        print(f"{one['claim']}: ours {one['ours']:.4g} {one['unit']}, {one['peer_name']} {one['peer']:.4g}, "
+              f"ratio {one['ratio']:.3g} (goal {one['goal']}) {'met' if one['met'] else 'NOT met'}")
