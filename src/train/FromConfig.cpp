@@ -102,8 +102,12 @@ TrainerOptions trainer_options(const core::Config& config, const Session& sessio
   if (!(options.ema_decay >= 0 && options.ema_decay < 1))
     train.reject("ema_decay", fmt::format("must be >= 0 (0: off) and < 1, got {}", options.ema_decay));
   const auto early = config.table("early_stopping");
-  if (early.boolean("enabled", !early.empty())) {
-    options.early_stopping = stopping_from(early);
+  const bool stops = early.boolean("enabled", !early.empty());
+  const auto stopping = stopping_from(early);  // asked for either way, so that its keys are known
+  options.monitor = stopping.monitor;
+  options.mode = stopping.mode;
+  if (stops) {
+    options.early_stopping = stopping;
     check_monitor(early, options.early_stopping->monitor, options.metrics);
   }
   options.scheduler = session.scheduler.get();
