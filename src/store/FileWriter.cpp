@@ -27,10 +27,13 @@ DigestThread::~DigestThread() {
   thread_.join();
 }
 
-void DigestThread::feed(std::span<const std::byte> bytes, at::Tensor owner) {
+void DigestThread::feed(std::span<const std::byte> bytes, at::Tensor copy) {
   std::unique_lock lock(mutex_);
-  changed_.wait(lock, [&] { return waiting_.size() < 2; });
-  waiting_.push_back({bytes, std::move(owner)});
+  if (copy.defined()) {
+    changed_.wait(lock, [&] { return copies_ < 2; });
+    ++copies_;
+  }
+  waiting_.push_back({bytes, std::move(copy)});
   changed_.notify_all();
 }
 
@@ -54,6 +57,7 @@ void DigestThread::run() {
       if (waiting_.empty()) break;
       piece = std::move(waiting_.front());
       waiting_.pop_front();
+      if (piece.copy.defined()) --copies_;
     }
     changed_.notify_all();
     try {
@@ -95,12 +99,15 @@ void FileWriter::write(std::span<const std::byte> bytes) {
   ::sync_file_range(fd_, begin, static_cast<off64_t>(written_) - begin, SYNC_FILE_RANGE_WRITE);
 }
 
-void FileWriter::commit(bool sync) {
-  if (sync && ::fsync(fd_) != 0) fail("cannot sync", errno);
+void FileWriter::sync() {
+  if (::fsync(fd_) != 0) fail("cannot sync", errno);
+}
+
+void FileWriter::commit(bool synced) {
   if (::close(std::exchange(fd_, -1)) != 0) fail("cannot write", errno);
   if (::rename(beside_.c_str(), path_.c_str()) != 0) fail("cannot rename into place", errno);
   committed_ = true;
-  if (sync) core::sync_folder(path_.has_parent_path() ? path_.parent_path() : ".");
+  if (synced) core::sync_folder(path_.has_parent_path() ? path_.parent_path() : ".");
 }
 
 }  // namespace athanor::store

@@ -15,7 +15,8 @@
 
 namespace athanor::store {
 
-/// Digests what is given to it on a second thread, in order. At most two pieces wait, so memory stays bounded.
+/// Digests what is given to it on a second thread, in order. At most two pieces that hold memory of their own wait, so
+/// that stays bounded; pieces of the caller's memory wait in any number, so the disk never waits for the digest.
 class DigestThread {
  public:
   DigestThread();
@@ -23,20 +24,21 @@ class DigestThread {
   DigestThread(const DigestThread&) = delete;
   DigestThread& operator=(const DigestThread&) = delete;
 
-  /// `owner` keeps the bytes alive until they are digested; undefined where the caller does.
-  void feed(std::span<const std::byte> bytes, at::Tensor owner = {});
+  /// `copy` holds the bytes where they are no memory of the caller's, who otherwise keeps them alive until `finish`.
+  void feed(std::span<const std::byte> bytes, at::Tensor copy = {});
   std::string finish();
 
  private:
   struct Piece {
     std::span<const std::byte> bytes;
-    at::Tensor owner;
+    at::Tensor copy;
   };
   void run();
 
   std::mutex mutex_;
   std::condition_variable changed_;
   std::deque<Piece> waiting_;
+  int copies_ = 0;  // of the waiting pieces
   bool done_ = false;
   core::Sha256 digest_;
   std::string result_;
@@ -53,7 +55,10 @@ class FileWriter {
   FileWriter& operator=(const FileWriter&) = delete;
 
   void write(std::span<const std::byte> bytes);
-  void commit(bool sync);
+  /// Waits until what was written is on the disk.
+  void sync();
+  /// Puts the file in its place; `synced` asks that its name be on the disk too.
+  void commit(bool synced);
 
  private:
   [[noreturn]] void fail(const char* what, int error) const;

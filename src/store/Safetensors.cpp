@@ -51,7 +51,7 @@ std::span<const std::byte> bytes_of(const at::Tensor& contiguous) {
   return {static_cast<const std::byte*>(contiguous.const_data_ptr()), static_cast<std::size_t>(contiguous.nbytes())};
 }
 
-using Sink = std::function<void(std::span<const std::byte>, const at::Tensor& owner)>;
+using Sink = std::function<void(std::span<const std::byte>, const at::Tensor& copy)>;
 
 // Gives a tensor's bytes in row-major order, in pieces; only what is not already so in host memory is copied, a piece
 // at a time.
@@ -61,7 +61,7 @@ void for_each_piece(const at::Tensor& tensor, const Sink& sink) {
   if (tensor.is_cpu() && tensor.is_contiguous()) {
     const auto all = bytes_of(tensor);
     for (std::size_t at = 0; at < all.size(); at += kPieceBytes)
-      sink(all.subspan(at, std::min<std::size_t>(kPieceBytes, all.size() - at)), tensor);
+      sink(all.subspan(at, std::min<std::size_t>(kPieceBytes, all.size() - at)), {});
   } else if (bytes <= kPieceBytes) {
     const auto staged = tensor.cpu().contiguous();
     sink(bytes_of(staged), staged);
@@ -101,13 +101,14 @@ Saved save_safetensors(const std::filesystem::path& path, const NamedTensors& te
   std::optional<DigestThread> digest;
   if (options.digest) digest.emplace();
   Saved saved;
-  const Sink put = [&](std::span<const std::byte> bytes, const at::Tensor& owner) {
-    if (digest) digest->feed(bytes, owner);
+  const Sink put = [&](std::span<const std::byte> bytes, const at::Tensor& copy) {
+    if (digest) digest->feed(bytes, copy);
     file.write(bytes);
     saved.bytes += bytes.size();
   };
   put(std::as_bytes(std::span(header)), {});
   for (const auto index : order) for_each_piece(tensors[index].second.detach(), put);
+  if (options.sync) file.sync();
   if (digest) saved.sha256 = digest->finish();
   file.commit(options.sync);
   return saved;
