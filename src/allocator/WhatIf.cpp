@@ -102,7 +102,7 @@ Outcome what_if(const History& history, const Settings& settings, std::int64_t c
   return outcome;
 }
 
-std::vector<Settings> candidates(const History& history) {
+std::vector<Settings> candidates(const History& history, std::int64_t capacity) {
   std::vector<Settings> out{history.settings};
   const auto add = [&](const char* conf) {
     const Settings settings = Settings::parse(conf);
@@ -115,7 +115,7 @@ std::vector<Settings> candidates(const History& history) {
   add("max_split_size_mb:512");
   add("roundup_power2_divisions:4");
   add("roundup_power2_divisions:8");
-  add("garbage_collection_threshold:0.8,per_process_memory_fraction:0.95");
+  if (capacity != unlimited) add("garbage_collection_threshold:0.8,per_process_memory_fraction:0.95");
   return out;
 }
 

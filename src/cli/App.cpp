@@ -27,6 +27,7 @@ void add_commands(CLI::App& root, Context& context) {
   add_gpus(root, context);
   add_report(root, context);
   add_inspect(root, context);
+  add_replay(root, context);
   for (CLI::App* command : root.get_subcommands([](CLI::App*) { return true; })) add_common(*command, context);
 }
 

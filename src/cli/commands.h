@@ -14,5 +14,6 @@ void add_rehearse(CLI::App& app, Context& context);
 void add_gpus(CLI::App& root, Context& context);
 void add_report(CLI::App& root, Context& context);
 void add_inspect(CLI::App& root, Context& context);
+void add_replay(CLI::App& root, Context& context);
 
 }  // namespace athanor::cli
