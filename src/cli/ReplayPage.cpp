@@ -235,6 +235,9 @@ std::string replay_picture(const ReplayReport& report) {
   std::string upper = memory_over_time(report), lower = segment_map(report);
   upper.insert(upper.find("<svg") + 4, " x=\"16\" y=\"0\"");
   lower.insert(lower.find("<svg") + 4, " x=\"0\" y=\"336\"");
+  // Its own size holds inside, not its container's.
+  if (const std::size_t style = upper.find(" style=\"max-width"); style < upper.find('>'))
+    upper.erase(style, upper.find('"', style + 9) + 1 - style);
   const int height = 336 + map_height() + 16;
   return fmt::format(
       "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {0} {1}\" width=\"{0}\" height=\"{1}\">\n"
