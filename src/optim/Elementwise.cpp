@@ -89,7 +89,7 @@ ElementwiseMethod::Split ElementwiseMethod::split(Group& group, const AnyOptions
     const bool on_cpu = entry.param.is_cpu();
     if (!on_cpu || entry.data == nullptr || entry.data != entry.param.unsafeGetTensorImpl()->data())
       make_row(group, i, slot_count, kept, *this, options, kernels);
-    if (grad.layout() != at::kStrided) {
+    if (grad.unsafeGetTensorImpl()->is_sparse() || grad.unsafeGetTensorImpl()->is_sparse_compressed()) {
       if (!takes_sparse())
         throw std::invalid_argument(fmt::format(
             "{}: parameter {} (shape [{}]) has a sparse gradient, which {} does not take: use sparse_adam, sgd or "

@@ -202,11 +202,11 @@ void Optimizer::step(const Scaling& scaling) {
   const at::NoGradGuard no_grad;
   Pass pass{.threads = at::get_num_threads()};
   prepare();
-  bool waits = false;
-  for (const auto& group : groups_)
-    for (const auto& entry : group->entries)
-      waits = waits || (entry.state != nullptr && !method_->fused_on(entry.param.device()));
   if (scaling.found_inf.defined()) {
+    bool waits = false;
+    for (const auto& group : groups_)
+      for (const auto& entry : group->entries)
+        waits = waits || (entry.state != nullptr && !method_->fused_on(entry.param.device()));
     if (!scaling.found_inf.is_cpu() && !waits) {
       pass.device_found_inf = scaling.found_inf;
     } else if (scaling.found_inf.item<float>() != 0) {

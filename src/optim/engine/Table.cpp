@@ -6,9 +6,11 @@
 
 namespace athanor::optim::engine {
 namespace {
-// 64 Ki elements: about 30 µs of work, long enough that claiming a piece costs nothing, short enough to balance the
-// end. A multiple of the block of 8-bit state, so that no block is shared by two threads.
-constexpr std::int64_t elements_per_task = 1 << 16;
+// About 64 tasks, so that threads end together, but none so short that claiming it counts (10 µs) or so long that a
+// starved thread holds up the rest. A multiple of the block of 8-bit state, so that no block is shared by two threads.
+std::int64_t elements_per_task(std::int64_t total) {
+  return std::clamp<std::int64_t>(total / 64 / 2048 * 2048, 1 << 14, 1 << 18);
+}
 }  // namespace
 
 void Table::resize(std::size_t count) {
@@ -28,17 +30,20 @@ void Table::activate(const std::vector<std::uint32_t>& active) {
   active_sizes_.clear();
   pieces_.clear();
   tasks_ = {0};
+  std::int64_t total = 0;
+  for (const auto row : active) total += sizes[row];
+  const std::int64_t wanted = elements_per_task(total);
   std::int64_t filled = 0;
   for (const auto row : active) {
     active_sizes_.push_back(sizes[row]);
     for (std::int64_t begin = 0; begin < sizes[row];) {
       // A row may be cut only at a multiple of 2048, so that no cache line and no block is shared.
-      std::int64_t end = std::min(sizes[row], begin + std::max<std::int64_t>(elements_per_task - filled, 2048));
+      std::int64_t end = std::min(sizes[row], begin + std::max<std::int64_t>(wanted - filled, 2048));
       if (end < sizes[row]) end = end / 2048 * 2048;
       pieces_.push_back({row, begin, end});
       filled += end - begin;
       begin = end;
-      if (filled > elements_per_task - 2048) {
+      if (filled > wanted - 2048) {
         tasks_.push_back(pieces_.size());
         filled = 0;
       }

@@ -1,9 +1,12 @@
 #include "optim/engine/Threads.h"
 
+#include <algorithm>
 #include <atomic>
 #include <condition_variable>
 #include <mutex>
 #include <thread>
+
+#include "hwy/cache_control.h"
 
 namespace athanor::optim::engine {
 namespace {
@@ -32,8 +35,13 @@ class Pool {
     }
     wake_.notify_all();
     job.work();
+    {
+      const std::lock_guard lock(mutex_);
+      job_ = nullptr;  // a helper that wakes from now on finds nothing
+    }
+    // The others are at their last task: looking again for some microseconds is shorter than sleeping.
+    for (int look = 0; look < 2000 && inside_.load(std::memory_order_acquire) != 0; ++look) hwy::Pause();
     std::unique_lock lock(mutex_);
-    job_ = nullptr;  // a helper that wakes from now on finds nothing
     idle_.wait(lock, [this] { return inside_ == 0; });
   }
 
@@ -62,7 +70,7 @@ class Pool {
   Job* job_ = nullptr;
   std::uint64_t generation_ = 0;
   int places_ = 0;
-  int inside_ = 0;
+  std::atomic<int> inside_ = 0;  // changed under the mutex
   int started_ = 0;
 };
 
