@@ -1,4 +1,4 @@
-// bench_optimizer_curves OUT_JSON [STEPS [PICTURES]]: every optimizer on a small convolutional network (Fashion-MNIST)
+// bench_optimizer_curves OUT_JSON TEXT [STEPS [PICTURES]]: every optimizer on a small convolutional network (Fashion-MNIST)
 // and a small GPT (characters of a text), at the best of a few rates each; and 8-bit AdamW against AdamW on the GPT
 // over three seeds. bench/optimizer_curves.py draws the picture and the table of docs/optimizers.md from it.
 #include <torch/torch.h>
@@ -135,15 +135,15 @@ void draw(const nlohmann::json& curves, const std::string& path) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc < 2) {
-    std::fprintf(stderr, "usage: bench_optimizer_curves OUT_JSON [STEPS [PICTURES]]\n");
+  if (argc < 3) {
+    std::fprintf(stderr, "usage: bench_optimizer_curves OUT_JSON TEXT [STEPS [PICTURES]]\n");
     return 2;
   }
-  const int steps = argc > 2 ? std::stoi(argv[2]) : 200;
+  const int steps = argc > 3 ? std::stoi(argv[3]) : 200;
   const Problem problems[] = {
       {"fashion-cnn", "kind = 'cnn'\nwidths = [8, 16]", "kind = 'idx-images'\nbatch_size = 64"},
       {"small GPT", "kind = 'gpt'\nlayers = 2\nheads = 2\nwidth = 64\nblock = 32\ndropout = 0.0\nvocabulary = 256",
-       "kind = 'text'\nbatch_size = 16\nblock = 32"}};
+       "kind = 'text'\nbatch_size = 16\nblock = 32\npath = '" + std::string(argv[2]) + "'"}};
   nlohmann::json out;
   for (const auto& problem : problems)
     for (const auto& candidate : candidates)
@@ -157,6 +157,6 @@ int main(int argc, char** argv) {
       const auto losses = curve(problems[1], std::string("kind = '") + kind + "'\nlr = 0.003", 3 * steps, seed);
       out["eight_bit"][kind].push_back(losses.back());
     }
-  if (argc > 3) draw(out["curves"], argv[3]);
+  if (argc > 4) draw(out["curves"], argv[4]);
   std::ofstream(argv[1]) << out.dump(1) << '\n';
 }

@@ -121,7 +121,7 @@ void Optimizer::train() {
 
 void Optimizer::set_averaged(bool averaged) {
   const at::NoGradGuard no_grad;
-  prepare();
+  follow();
   for (std::size_t g = 0; g < groups_.size(); ++g)
     method_->set_averaged(*groups_[g], static_cast<AnyOptions&>(param_groups_[g].options()), averaged);
 }

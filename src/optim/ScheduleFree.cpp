@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <unordered_map>
 
 #include "optim/Check.h"
 #include "optim/Elementwise.h"
@@ -116,9 +117,24 @@ class ScheduleFree final : public Elementwise<Traits> {
     if (options.averaged == averaged) return;
     options.averaged = averaged;
     const double beta = Traits::beta(options);
-    for (const auto& entry : group.entries)
-      if (entry.state != nullptr) entry.param.lerp_(entry.state->slots[0], averaged ? 1 - 1 / beta : 1 - beta);
+    for (const auto& entry : group.entries) {
+      if (entry.state == nullptr) continue;
+      const void* key = entry.param.unsafeGetTensorImpl();
+      if (averaged) {
+        training_[key] = entry.param.detach().clone(at::MemoryFormat::Preserve);
+        entry.param.lerp_(entry.state->slots[0], 1 - 1 / beta);
+      } else if (const auto kept = training_.find(key); kept != training_.end()) {
+        entry.param.copy_(kept->second);
+        training_.erase(kept);
+      } else {  // averaged by a process that is gone
+        entry.param.lerp_(entry.state->slots[0], 1 - beta);
+      }
+    }
   }
+
+ private:
+  std::unordered_map<const void*, at::Tensor>
+      training_;  // y while the parameters are x, so that it comes back to the bit
 };
 
 }  // namespace

@@ -7,6 +7,7 @@
 #include <stdexcept>
 
 #include "athanor/core/Format.h"
+#include "athanor/optim/AveragedWeights.h"
 #include "athanor/train/Weights.h"
 #include "train/Diagnose.h"
 
@@ -49,6 +50,8 @@ Trainer::Run::Run(models::Model model_in, Loss loss, torch::optim::Optimizer& op
 Metrics Trainer::Run::evaluate(data::Loader& loader, const std::string& split) {
   std::optional<Ema::Applied> averaged;
   if (ema && !best_restored) averaged.emplace(*ema);
+  std::optional<optim::AveragedWeights> schedule_free;
+  if (!best_restored) schedule_free.emplace(*optimizer);
   model.module->eval();
   Tally tally(options.metrics);
   loader.start_epoch(0);
@@ -85,6 +88,7 @@ void Trainer::Run::observe(const Metrics& metrics) {
   {
     std::optional<Ema::Applied> averaged;
     if (ema) averaged.emplace(*ema);
+    const optim::AveragedWeights schedule_free(*optimizer);
     verdict = stopping.observe(metrics, *model.module, epoch);
     if (verdict.improved) write_best();
   }

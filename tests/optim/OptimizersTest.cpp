@@ -7,6 +7,7 @@
 #include "athanor/core/Config.h"
 #include "athanor/core/Error.h"
 #include "athanor/optim/Adam.h"
+#include "athanor/optim/AveragedWeights.h"
 #include "athanor/optim/Factory.h"
 #include "athanor/optim/Groups.h"
 #include "athanor/optim/LBFGS.h"
@@ -119,6 +120,18 @@ TEST_P(EveryKind, GoesOnToTheSameBitsFromSavedState) {
     EXPECT_TRUE(at::equal(item.value(), copy.net->named_parameters()[item.key()])) << item.key();
     EXPECT_TRUE(at::equal(item.value(), copy_of_archive.net->named_parameters()[item.key()])) << item.key();
   }
+}
+
+TEST_P(EveryKind, AveragedWeightsComeAndGoWithoutATrace) {
+  Problem problem;
+  const auto optimizer = make(*problem.net);
+  train(problem, *optimizer, 20);
+  const at::Tensor before = problem.net->first->weight.detach().clone();
+  {
+    const AveragedWeights averaged(*optimizer);
+    EXPECT_EQ(at::equal(before, problem.net->first->weight), !GetParam().starts_with("schedule_free"));
+  }
+  EXPECT_TRUE(at::equal(before, problem.net->first->weight));
 }
 
 TEST_P(EveryKind, SkipsAParameterWithoutGradient) {
