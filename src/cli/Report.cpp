@@ -1,9 +1,7 @@
-#include <fmt/chrono.h>
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
 #include <chrono>
-#include <ctime>
 #include <filesystem>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -12,10 +10,9 @@
 #include <thread>
 #include <vector>
 
-#include "athanor/core/AtomicFile.h"
 #include "athanor/core/Bytes.h"
-#include "athanor/report/Page.h"
 #include "cli/Context.h"
+#include "cli/ReportFile.h"
 #include "cli/commands.h"
 
 namespace athanor::cli {
@@ -30,47 +27,21 @@ struct Options {
   double interval_seconds = 5.0;
 };
 
-// One name for two runs would make their lines one.
-void tell_apart(std::vector<report::Run>& runs) {
-  for (std::size_t i = 0; i < runs.size(); ++i)
-    for (std::size_t j = 0; j < i; ++j)
-      if (runs[i].name == runs[j].name) {
-        runs[i].name = fmt::format("{} ({})", runs[i].name, i + 1);
-        break;
-      }
-}
-
-bool write_page(const Options& options, const fs::path& out, std::size_t& bytes) {
-  std::vector<report::Run> runs;
-  bool running = false;
-  for (const auto& folder : options.runs) {
-    runs.push_back(report::read_run(folder));
-    running = running || runs.back().status() == "running";
-  }
-  tell_apart(runs);
-  const std::string made = fmt::format("{:%Y-%m-%d %H:%M:%S}", fmt::localtime(std::time(nullptr)));
-  const std::string page =
-      report::page(runs, {.refresh_seconds = running ? options.interval_seconds : 0.0, .made = made});
-  core::write_atomically(out, page);
-  bytes = page.size();
-  return running;
-}
-
 int run(const Options& options, const Context& context) {
   const fs::path out = options.out.empty() ? fs::path(options.runs.front()) / "report.html" : fs::path(options.out);
-  std::size_t bytes = 0;
-  bool running = write_page(options, out, bytes);
-  if (options.follow && running && !context.quiet)
+  auto written = write_report(options.runs, out, options.interval_seconds);
+  if (options.follow && written.running && !context.quiet)
     *context.err << fmt::format("writing {} every {:g} s until the run ends\n", out.string(), options.interval_seconds);
-  while (options.follow && running) {
+  while (options.follow && written.running) {
     std::this_thread::sleep_for(std::chrono::duration<double>(options.interval_seconds));
-    running = write_page(options, out, bytes);
+    written = write_report(options.runs, out, options.interval_seconds);
   }
   if (context.json)
-    *context.out << nlohmann::json{{"file", out.string()}, {"bytes", bytes}, {"runs", options.runs.size()}}.dump(2)
-                 << '\n';
+    *context.out
+        << nlohmann::json{{"file", out.string()}, {"bytes", written.bytes}, {"runs", options.runs.size()}}.dump(2)
+        << '\n';
   else if (!context.quiet)
-    *context.out << fmt::format("{}  {}\n", out.string(), Bytes{static_cast<std::int64_t>(bytes)}.text());
+    *context.out << fmt::format("{}  {}\n", out.string(), Bytes{static_cast<std::int64_t>(written.bytes)}.text());
   return 0;
 }
 

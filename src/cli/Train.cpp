@@ -11,11 +11,15 @@
 #include "athanor/core/Error.h"
 #include "athanor/core/Format.h"
 #include "athanor/core/Terminal.h"
+#include "athanor/cuda/Cuda.h"
+#include "athanor/gpu/MemoryWatch.h"
+#include "athanor/gpu/Nvml.h"
 #include "athanor/train/CsvLog.h"
 #include "athanor/train/HostMemory.h"
 #include "athanor/train/Progress.h"
 #include "athanor/train/RunFolder.h"
 #include "athanor/train/TensorBoardLog.h"
+#include "cli/ReportFile.h"
 #include "cli/TrainRun.h"
 #include "cli/commands.h"
 
@@ -72,10 +76,25 @@ std::string opening_line(const TrainRun& run) {
                      run.splits.description);
 }
 
+// What the memory log reads: the device's allocator and driver, or this process's own memory on a CPU.
+gpu::MemoryWatch memory_watch(c10::Device device) {
+  if (!device.is_cuda()) return gpu::MemoryWatch();
+  auto driver = std::make_shared<gpu::Nvml>();
+  return gpu::MemoryWatch(
+      [device] {
+        const auto memory = cuda::memory(device);
+        return gpu::MemoryWatch::Allocator{memory.allocated, memory.reserved};
+      },
+      [driver] { return driver->own_memory(); });
+}
+
 // One training, from the flags to the outcome.
 class Training {
  public:
-  Training(const TrainFlags& flags, Context& context) : flags_(flags), context_(context), run_(flags, context) {}
+  Training(const TrainFlags& flags, Context& context)
+      : flags_(flags), context_(context), run_(flags, context), memory_(memory_watch(run_.device)) {
+    if (!flags.forecast.empty()) forecast_ = Bytes::parse(flags.forecast);
+  }
 
   void go() {
     if (flags_.print_config) {
@@ -151,15 +170,27 @@ class Training {
   // The logs are opened once the step is known that a resume goes on from: the observers look them up.
   train::TrainerOptions& add_observers(train::TrainerOptions& options) {
     options.observers.push_back([this](const train::Event& event) {
-      if (csv_) (*csv_)(event);
-      if (tensorboard_) (*tensorboard_)(event);
-      if (progress_) (*progress_)(event);
+      if (event.kind == train::Event::Kind::step) return log(with_memory(event));
+      log(event);
+      if (event.kind == train::Event::Kind::validated && page_) page_->refresh();
     });
     return options;
   }
 
+  void log(const train::Event& event) {
+    if (csv_) (*csv_)(event);
+    if (tensorboard_) (*tensorboard_)(event);
+    if (progress_) (*progress_)(event);
+  }
+
+  train::Event with_memory(train::Event event) {
+    for (const auto& [name, bytes] : memory_.read()) event.metrics["train_" + name] = bytes;
+    return event;
+  }
+
   void open_logs(std::int64_t step) {
     const std::int64_t from = flags_.resume ? step : -1;
+    if (run_.page && run_.csv) page_.emplace(folder_->path());
     if (run_.csv) csv_.emplace(folder_->path() / "metrics.csv", from);
     if (run_.tensorboard) tensorboard_.emplace(folder_->path(), from);
     if (context_.quiet) return;
@@ -173,10 +204,7 @@ class Training {
     if (event.epoch > 0) --event.epoch;
     for (const auto& [name, value] : outcome.final)
       if (name.starts_with("test_")) event.metrics[name] = value;
-    if (event.metrics.empty()) return;
-    if (csv_) (*csv_)(event);
-    if (tensorboard_) (*tensorboard_)(event);
-    if (progress_) (*progress_)(event);
+    if (!event.metrics.empty()) log(event);
   }
 
   void write_status(const std::string& status, json more) {
@@ -184,12 +212,17 @@ class Training {
     whole["status"] = status;
     whole["reason"] = "";
     whole.update(more);
+    whole["memory"] = {{"highest", memory_.highest().count}};
+    if (forecast_.count > 0) whole["memory"]["forecast"] = forecast_.count;
     whole["updated"] = utc_now();
     folder_->write_status(whole);
   }
 
   void report(const Outcome& outcome) {
+    (void)memory_.read();
     write_status(train::to_string(outcome.status), json_of(outcome));
+    if (page_) page_->finish();
+    if (const auto verdict = gpu::forecast_verdict(forecast_, memory_.highest()); !verdict.empty()) say(verdict);
     print(outcome, folder_->path().string());
     if (outcome.status == Status::interrupted) context_.exit_code = interrupt_.exit_code();
     if (outcome.status == Status::diverged) {
@@ -221,6 +254,9 @@ class Training {
   train::Interrupt interrupt_;
   std::optional<train::RunFolder> folder_;
   json facts_;
+  gpu::MemoryWatch memory_;
+  Bytes forecast_;
+  std::optional<ReportFile> page_;
   std::optional<train::CsvLog> csv_;
   std::optional<train::TensorBoardLog> tensorboard_;
   std::optional<train::Progress> progress_;
@@ -237,6 +273,7 @@ void add_train(CLI::App& root, Context& context) {
   command->add_option("--out", flags->out, "The run directory (default: runs/NAME)");
   command->add_flag("--resume", flags->resume, "Goes on from the newest good checkpoint of the run directory");
   command->add_option("--max-steps", flags->max_steps, "Stops after this many optimizer steps of the whole run");
+  command->add_option("--forecast", flags->forecast, "What rehearse said of the memory (6.1GiB): shown beside it");
   command->add_flag("--dry-run", flags->dry_run, "Two steps and a validation pass; writes nothing");
   command->add_flag("--print-config", flags->print_config, "Prints the whole configuration, defaults and sources");
   command->callback([flags, &context] {

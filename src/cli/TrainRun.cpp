@@ -75,6 +75,7 @@ TrainRun::TrainRun(const TrainFlags& flags, Context& context)
     config.reject("schedule", "reduces on a plateau of a validation metric, but there is no validation data");
   csv = config.table("log").boolean("csv", true);
   tensorboard = config.table("log").boolean("tensorboard", true);
+  page = config.table("log").boolean("report", true);
   (void)config.table("memory").text("budget", "auto");
   config.reject_unknown();
 }

@@ -21,6 +21,7 @@ struct TrainFlags {
   bool dry_run = false;
   bool print_config = false;
   std::int64_t max_steps = 0;
+  std::string forecast;  ///< What rehearse said of the memory, as a size.
 };
 
 /// A configuration made into what a run needs; every key is asked for here, so that what is left is a mistake.
@@ -31,7 +32,7 @@ struct TrainRun {
   std::string name;
   std::uint64_t seed;
   c10::Device device;
-  bool csv, tensorboard;
+  bool csv, tensorboard, page;
   data::Splits splits;
   std::unique_ptr<data::Loader> train, validation, test;
   std::unique_ptr<train::Session> session;

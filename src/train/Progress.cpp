@@ -5,6 +5,7 @@
 #include <ostream>
 #include <string>
 
+#include "athanor/core/Bytes.h"
 #include "athanor/core/Format.h"
 
 namespace athanor::train {
@@ -35,6 +36,8 @@ std::string Progress::status(const Event& event) const {
     text += fmt::format("  loss {}", core::significant(loss->second, 4));
   text += fmt::format("  lr {}", core::significant(event.lr));
   if (event.items_per_second > 0) text += fmt::format("  {} items/s", core::significant(event.items_per_second));
+  if (const auto memory = training_.find("train_memory_highest"); memory != training_.end())
+    text += "  " + Bytes{static_cast<std::int64_t>(memory->second)}.text();
   if (event.seconds_left > 0) text += fmt::format("  {} left", core::duration(event.seconds_left));
   return text;
 }
