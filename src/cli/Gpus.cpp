@@ -1,9 +1,7 @@
-#include <fmt/chrono.h>
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
 #include <chrono>
-#include <ctime>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <ostream>
@@ -12,6 +10,7 @@
 #include <thread>
 
 #include "athanor/core/Error.h"
+#include "athanor/core/Format.h"
 #include "athanor/core/Terminal.h"
 #include "athanor/gpu/Display.h"
 #include "athanor/gpu/Nvml.h"
@@ -51,7 +50,7 @@ void show_table(const Options& options, const Context& context) {
 }
 
 std::string clock_text() {
-  return fmt::format("{:%H:%M:%S}", fmt::localtime(std::time(nullptr)));
+  return core::local_time("%H:%M:%S");
 }
 
 // A log wants a line an event: time, card, the figures that move.
@@ -149,8 +148,8 @@ int wait_for_room(const Options& options, const Context& context) {
     const double waited = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     if (most_free->free >= wanted) return found(*most_free, waited, context);
     if (largest->total < wanted) {
-      *context.err << fmt::format("{}: no card has {}: the largest, card {}, has {} in all\n", context.name, wanted.text(),
-                                  largest->name, largest->total.text());
+      *context.err << fmt::format("{}: no card has {}: the largest, card {}, has {} in all\n", context.name,
+                                  wanted.text(), largest->name, largest->total.text());
       return 3;
     }
     if (options.timeout_seconds > 0 && waited >= options.timeout_seconds)

@@ -1,12 +1,12 @@
 #include "cli/ReportFile.h"
 
-#include <fmt/chrono.h>
 #include <fmt/format.h>
 
-#include <ctime>
+#include <algorithm>
 
 #include "athanor/core/AtomicFile.h"
 #include "athanor/core/Error.h"
+#include "athanor/core/Format.h"
 #include "athanor/report/Page.h"
 
 namespace athanor::cli {
@@ -36,9 +36,8 @@ WrittenReport write_report(const std::vector<std::string>& folders, const std::f
     written.running = written.running || runs.back().status() == "running";
   }
   tell_apart(runs);
-  const std::string page =
-      report::page(runs, {.refresh_seconds = written.running ? refresh_seconds : 0.0,
-                          .made = fmt::format("{:%Y-%m-%d %H:%M:%S}", fmt::localtime(std::time(nullptr)))});
+  const std::string page = report::page(runs, {.refresh_seconds = written.running ? refresh_seconds : 0.0,
+                                               .made = core::local_time("%Y-%m-%d %H:%M:%S")});
   core::write_atomically(out, page);
   written.bytes = page.size();
   return written;
