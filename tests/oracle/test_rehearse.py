@@ -23,10 +23,13 @@ DRIVER = os.path.join(os.environ["ATHANOR_BUILD"], "tests", "oracle_rehearse")
 
 # Operators on which the two differ, and why the phantom is right (or cannot be compared).
 EXPLAINED = {
+    "aten.masked_scatter_backward.default": "selects by a mask: the phantom wants a bound stated, the oracle invents one",
+    "aten.soft_margin_loss.default": "the reduced loss keeps the storage of the full one (Loss.cpp); the oracle decomposes",
+    "aten.smooth_l1_loss.default": "the reduced loss keeps the storage of the full one (Loss.cpp); the oracle decomposes",
 }
 
 # Not training on a GPU: CPU-only, sparse, nested, quantised, or made for the compiler.
-FOREIGN = ("mkldnn", "sparse", "nested", "quantize", "_cpu", "jagged", "prims", "_assert", "resolve_", "lift", "special_")
+FOREIGN = ("mkldnn", "sparse", "nested", "quantize", "_cpu", "jagged", "prims", "_histogramdd", "_assert", "resolve_", "lift", "special_")
 
 
 def operator_database():
@@ -175,13 +178,15 @@ def normal(row):
     return [sizes, [0 if size <= 1 or empty else stride for size, stride in zip(sizes, strides)], dtype, cuda]
 
 
-def storage_bytes(row, minimum=True):
+def storage_bytes(row):
     return row[3] if isinstance(row, list) else None
 
 
 def difference(want, got):
     if "error" in got:
         return got["error"]
+    if want == [None] and got["results"] == []:
+        return ""
     if [normal(r) for r in want] != [normal(r) for r in got["results"]]:
         return f"expected {want}, got {got['results']}"
     for w, g in zip(want, got["results"]):

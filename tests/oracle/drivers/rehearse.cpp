@@ -30,7 +30,9 @@ const std::map<std::string, c10::ScalarType> dtypes{{"float32", at::kFloat},
                                                     {"uint64", at::kUInt64},
                                                     {"uint32", at::kUInt32},
                                                     {"uint16", at::kUInt16},
-                                                    {"complex32", at::kComplexHalf}};
+                                                    {"complex32", at::kComplexHalf},
+                                                    {"float8_e4m3fn", at::kFloat8_e4m3fn},
+                                                    {"float8_e5m2", at::kFloat8_e5m2}};
 
 std::string name_of(c10::ScalarType dtype) {
   for (const auto& [name, value] : dtypes)
@@ -99,6 +101,11 @@ c10::IValue value_of(const json& value, const c10::TypePtr& type) {
     if (value.contains("dtype")) return static_cast<std::int64_t>(dtypes.at(value["dtype"].get<std::string>()));
     if (value.contains("device")) return c10::Device(value["device"].get<std::string>());
     if (value.contains("enum")) return value["enum"].get<std::int64_t>();
+  }
+  if (type->kind() == c10::TypeKind::TensorType) {  // a number that stands for a tensor
+    auto tensor = at::scalar_tensor(scalar_of(value));
+    tensor.unsafeGetTensorImpl()->set_wrapped_number(true);
+    return tensor;
   }
   if (type->kind() == c10::TypeKind::FloatType && value.is_number()) return value.get<double>();
   return scalar_of(value);

@@ -65,15 +65,16 @@ void bag(Call& call) {
   call.returns({output, offset_to_bag, bag_size, maximum});
 }
 
-// _embedding_bag_dense_backward(grad, indices, offset2bag, bag_size, maximum_indices, num_weights, …, mode at 7)
-void bag_backward(Call& call) {
+// _embedding_bag_dense_backward(grad, indices, offset2bag, bag_size, maximum_indices, num_weights, scale, mode, …), and
+// _embedding_bag_backward, which has offsets more.
+void bag_backward(Call& call, std::size_t rows_argument) {
   const auto gradient = call.tensor(0).contiguous();
   const auto& indices = call.tensor(1);
-  const auto rows = call.integer(5);
+  const auto rows = call.integer(rows_argument);
   const auto width = gradient.size(1);
   const auto count = indices.numel();
   const auto index = indices.scalar_type();
-  if (call.integer(7) == 2) return call.returns({at::zeros({rows, width}, gradient.options())});
+  if (call.integer(rows_argument + 2) == 2) return call.returns({at::zeros({rows, width}, gradient.options())});
   if (count == 0) return call.returns({at::zeros({rows, width}, gradient.options())});
   const auto sorted = call.empty({count}, index);
   const auto original = call.empty({count}, index);
@@ -93,7 +94,10 @@ void add_embeddings(Table& table) {
   constexpr auto bags = "aten/src/ATen/native/cuda/EmbeddingBag.cu";
   table.rule("embedding_dense_backward", &dense_backward, dense);
   table.rule("_embedding_bag _embedding_bag_forward_only", &bag, bags);
-  table.rule("_embedding_bag_dense_backward", &bag_backward, bags);
+  table.rule(
+      "_embedding_bag_dense_backward", [](Call& call) { bag_backward(call, 5); }, bags);
+  table.rule(
+      "_embedding_bag_backward", [](Call& call) { bag_backward(call, 6); }, bags);
   table.rule(
       "_embedding_bag_per_sample_weights_backward",
       [](Call& call) { call.returns({call.empty({call.tensor(2).size(0)}, call.tensor(0).scalar_type())}); }, bags);

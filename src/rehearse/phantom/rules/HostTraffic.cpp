@@ -42,6 +42,11 @@ c10::Scalar item(const at::Tensor& self) {
   return c10::Scalar(wanted.integral);
 }
 
+// record_stream(self, stream): the block is held until that stream is synchronised with.
+void record_stream(at::Tensor& self, c10::Stream stream) {
+  Memory::instance().record_stream(self.storage().data_ptr(), static_cast<std::uint64_t>(stream.id()));
+}
+
 bool equal(const at::Tensor&, const at::Tensor&) {
   return true;
 }
@@ -81,6 +86,7 @@ void add_host_traffic(Table& table) {
   constexpr auto uniques = "aten/src/ATen/native/cuda/Unique.cu; the count is the stated bound";
   table.typed<&copy>("copy_", "aten/src/ATen/native/cuda/Copy.cu");
   table.typed<&item>("_local_scalar_dense", "assumed value: rehearse::Options");
+  table.typed<&record_stream>("record_stream", "aten/src/ATen/native/cuda/RecordStream.cu");
   table.typed<&equal>("equal", "assumed: equal");
   table.rule("nonzero", &nonzero, nonzeros, Confidence::estimate);
   table.rule("masked_select", &masked_select, "aten/src/ATen/native/cuda/IndexKernel.cpp", Confidence::estimate);

@@ -141,6 +141,21 @@ void pair_distances(Call& call) {
   call.returns({call.empty({n * (n - 1) / 2}, call.tensor(0).scalar_type())});
 }
 
+// segment_reduce(data, reduce, lengths, indices, offsets, axis, unsafe, initial): a row for each segment.
+void segments(Call& call) {
+  const auto& data = call.tensor(0);
+  const auto axis = call.integer(5);
+  auto sizes = data.sizes().vec();
+  sizes[static_cast<std::size_t>(axis)] = call.has(2) ? call.tensor(2).size(axis) : call.tensor(4).size(axis) - 1;
+  at::Tensor offsets;
+  if (call.has(2)) offsets = call.empty({call.tensor(2).numel() + 1}, call.tensor(2).scalar_type());
+  call.returns({call.empty(sizes, data.scalar_type())});
+}
+// _segment_reduce_backward(grad, output, data, …)
+void segments_backward(Call& call) {
+  call.returns({at::zeros(call.tensor(2).sizes(), call.tensor(2).options())});
+}
+
 }  // namespace
 
 void add_indexing(Table& table) {
@@ -158,6 +173,8 @@ void add_indexing(Table& table) {
   table.rule("repeat_interleave.Tensor", &repeat_interleave, "aten/src/ATen/native/cuda/Repeat.cu");
   table.rule("bincount", &bincount, "aten/src/ATen/native/cuda/SummaryOps.cu", Confidence::estimate);
   table.rule("histc", &histogram, "aten/src/ATen/native/cuda/SummaryOps.cu");
+  table.rule("segment_reduce", &segments, "aten/src/ATen/native/cuda/SegmentReduce.cu");
+  table.rule("_segment_reduce_backward", &segments_backward, "aten/src/ATen/native/cuda/SegmentReduce.cu");
   table.rule("masked_scatter_", &masked_scatter, "aten/src/ATen/native/cuda/IndexKernel.cpp");
   table.rule("unfold_backward", &unfold_backward, "aten/src/ATen/native/UnfoldBackward.cpp");
   table.rule("_cdist_forward", &distances, "aten/src/ATen/native/Distance.cpp");

@@ -64,7 +64,7 @@ void eigen(Call& call) {
   const auto dtype = c10::toComplexType(self.scalar_type());
   auto values = call.empty(with(batch_of(self), {self.size(-1)}), dtype);
   if (call.op().schema().returns().size() == 1) return call.returns({values});
-  call.returns({values, column_major(call, batch_of(self), self.size(-2), self.size(-1), dtype)});
+  call.returns({values, call.empty(self.sizes(), dtype)});
 }
 
 // linalg_solve_triangular(self, B, upper, left, unitriangular): of B's shape, with self's batch broadcast.
@@ -97,6 +97,23 @@ void addbmm(Call& call) {
   call.returns({result});
 }
 
+// _linalg_svd(A, full_matrices, compute_uv, driver): as Meta says, but the right vectors lie row by row.
+void svd(Call& call) {
+  const at::Tensor self = call.tensor(0);
+  const auto rows = self.size(-2);
+  const auto columns = self.size(-1);
+  const auto least = std::min(rows, columns);
+  const bool full = call.flag(1);
+  const bool vectors = call.flag(2);
+  const auto batch = batch_of(self);
+  auto u = vectors ? column_major(call, batch, rows, full ? rows : least, self.scalar_type())
+                   : call.empty({0}, self.scalar_type());
+  auto s = call.empty(with(batch, {least}), c10::toRealValueType(self.scalar_type()));
+  auto v = call.empty(vectors ? with(batch, {full ? columns : least, columns}) : Sizes{0}, self.scalar_type());
+  solver_scratch(call, self);
+  call.returns({u, s, v});
+}
+
 // Decompositions whose shapes Meta knows, and whose scratch is the solver's.
 void decompose(Call& call) {
   const at::Tensor self = call.tensor(0);
@@ -114,11 +131,13 @@ void add_linear_algebra(Table& table) {
   table.rule("ormqr", &ormqr, solver, Confidence::estimate);
   table.rule("linalg_eig _linalg_eigvals", &eigen, solver, Confidence::estimate);
   table.rule("linalg_solve_triangular", &solve_triangular, "aten/src/ATen/native/BatchLinearAlgebra.cpp");
-  table.rule("linalg_matrix_exp", &matrix_exp, "aten/src/ATen/native/LinearAlgebra.cpp", Confidence::estimate);
+  table.rule("linalg_matrix_exp linalg_matrix_sqrth", &matrix_exp, "aten/src/ATen/native/LinearAlgebra.cpp",
+             Confidence::estimate);
+  table.rule("_linalg_svd", &svd, solver, Confidence::estimate);
   table.rule("addr", &outer, "aten/src/ATen/native/LinearAlgebra.cpp");
   table.rule("addbmm", &addbmm, "aten/src/ATen/native/LinearAlgebra.cpp");
   table.rule(
-      "linalg_cholesky_ex linalg_inv_ex _linalg_svd _linalg_eigh linalg_lu_factor_ex linalg_qr _linalg_solve_ex "
+      "linalg_cholesky_ex linalg_inv_ex _linalg_eigh linalg_lu_factor_ex linalg_qr _linalg_solve_ex "
       "_linalg_det _linalg_slogdet linalg_lu linalg_ldl_factor_ex",
       &decompose, solver, Confidence::estimate);
 }

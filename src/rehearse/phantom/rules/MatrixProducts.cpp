@@ -63,6 +63,11 @@ at::Tensor baddbmm(const at::Tensor& self, const at::Tensor& a, const at::Tensor
   return multiply(a, b, self.scalar_type());
 }
 
+// mm.dtype(self, mat2, out_dtype) and bmm.dtype; addmm.dtype(self, mat1, mat2, out_dtype, …) and baddbmm.dtype.
+void with_dtype(Call& call, std::size_t first) {
+  call.returns({multiply(call.tensor(first), call.tensor(first + 1), *call.dtype(first + 2))});
+}
+
 }  // namespace
 
 void add_matrix_products(Table& table) {
@@ -71,6 +76,10 @@ void add_matrix_products(Table& table) {
   table.typed<&bmm>("bmm", blas);
   table.typed<&addmm>("addmm", blas);
   table.typed<&baddbmm>("baddbmm", blas);
+  table.rule(
+      "mm.dtype bmm.dtype", [](Call& call) { with_dtype(call, 0); }, blas);
+  table.rule(
+      "addmm.dtype baddbmm.dtype", [](Call& call) { with_dtype(call, 1); }, blas);
   table.rule(
       "dot vdot",
       [](Call& call) {

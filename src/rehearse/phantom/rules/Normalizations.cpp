@@ -50,14 +50,13 @@ void cudnn_backward(Call& call) {
   call.returns({grad_input, grad_weight, grad_bias});
 }
 
-// native_batch_norm(input, weight, bias, running_mean, running_var, training, …) and the variants without statistics.
-void batch_forward(Call& call, bool training) {
+// native_batch_norm(input, …) and its variants: statistics have their size in evaluation too, unlike on the CPU.
+void batch_forward(Call& call) {
   const auto& input = call.tensor(0);
   auto output = call.empty_like(input);
   const auto dtype = accumulation(input.scalar_type());
-  const Sizes channels{training ? input.size(1) : 0};
-  auto mean = call.empty(channels, dtype);
-  auto deviation = call.empty(channels, dtype);
+  auto mean = call.empty({input.size(1)}, dtype);
+  auto deviation = call.empty({input.size(1)}, dtype);
   std::vector<c10::IValue> results{output, mean, deviation};
   if (call.op().schema().returns().size() == 4) results.emplace_back(call.empty({0}, at::kByte));
   call.returns(std::move(results));
@@ -197,6 +196,17 @@ void stats(Call& call) {
   call.returns({mean, call.empty({input.size(1)}, dtype)});
 }
 
+// _weight_norm_interface(v, g, dim): the weight and the norms it was divided by, in fp32 for halves.
+void weight_norm(Call& call) {
+  auto weight = call.empty_like(call.tensor(0));
+  call.returns({weight, call.empty_like(call.tensor(1), accumulation(call.tensor(1).scalar_type()))});
+}
+// _weight_norm_interface_backward(grad_w, saved_v, saved_g, saved_norms, dim)
+void weight_norm_backward(Call& call) {
+  auto direction = call.empty_like(call.tensor(1));
+  call.returns({direction, call.empty_like(call.tensor(2))});
+}
+
 }  // namespace
 
 void add_normalizations(Table& table) {
@@ -207,12 +217,8 @@ void add_normalizations(Table& table) {
   constexpr auto drop = "aten/src/ATen/native/cuda/Dropout.cu";
   table.rule("cudnn_batch_norm", &cudnn_forward, cudnn);
   table.rule("cudnn_batch_norm_backward", &cudnn_backward, cudnn);
-  table.rule(
-      "native_batch_norm _native_batch_norm_legit", [](Call& call) { batch_forward(call, call.flag(5)); }, batch);
-  table.rule(
-      "_native_batch_norm_legit.no_stats", [](Call& call) { batch_forward(call, call.flag(3)); }, batch);
-  table.rule(
-      "_batch_norm_with_update", [](Call& call) { batch_forward(call, true); }, batch);
+  table.rule("native_batch_norm _native_batch_norm_legit _native_batch_norm_legit.no_stats _batch_norm_with_update",
+             &batch_forward, batch);
   table.rule("native_batch_norm_backward batch_norm_backward", &batch_backward, batch);
   table.rule("native_layer_norm", &layer_forward, layer);
   table.rule("native_layer_norm_backward", &layer_backward, layer);
@@ -232,6 +238,8 @@ void add_normalizations(Table& table) {
       drop);
   table.rule(
       "_masked_scale", [](Call& call) { call.returns({call.empty_like(call.tensor(0))}); }, drop);
+  table.rule("_weight_norm_interface", &weight_norm, "aten/src/ATen/native/cuda/WeightNorm.cu");
+  table.rule("_weight_norm_interface_backward", &weight_norm_backward, "aten/src/ATen/native/cuda/WeightNorm.cu");
   table.rule("batch_norm_stats", &stats, batch);
   table.rule(
       "batch_norm_elemt", [](Call& call) { call.returns({call.empty_like(call.tensor(0))}); }, batch);

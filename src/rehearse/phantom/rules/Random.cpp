@@ -3,10 +3,30 @@
 #include "rehearse/phantom/Table.h"
 
 namespace athanor::rehearse::phantom {
+namespace {
+
+// multinomial(self, num_samples, replacement): drawn from running sums with replacement, as the largest of exponentials
+// without.
+void multinomial(Call& call) {
+  const auto& self = call.tensor(0);
+  auto sizes = self.sizes().vec();
+  sizes.back() = call.integer(1);
+  auto result = call.empty(sizes, at::kLong);
+  const auto chances = call.empty_like(self);
+  at::Tensor more;
+  if (call.flag(2))
+    more = call.empty_like(self);
+  else if (call.integer(1) > 1)
+    more = call.empty(sizes, self.scalar_type());
+  call.returns({result});
+}
+
+}  // namespace
 
 void add_random(Table& table) {
   constexpr auto source = "aten/src/ATen/native/cuda/Distributions.cu";
   table.rule("poisson binomial _standard_gamma _sample_dirichlet", &elementwise_rule, source);
+  table.rule("multinomial", &multinomial, "aten/src/ATen/native/Distributions.cpp");
   table.rule("bernoulli.out", &elementwise_out_rule, source);
   table.rule(
       "randperm.generator_out",

@@ -166,6 +166,12 @@ void add_reductions(Table& table) {
   table.rule("var.correction std.correction var_mean.correction std_mean.correction", &variance, reduce);
   table.rule("linalg_vector_norm", &norm, reduce);
   table.rule("any any.dim any.dims all all.dim all.dims", &truth, reduce);
+  table.rule(
+      "_aminmax",
+      [](Call& call) {
+        call.returns({call.empty({}, call.tensor(0).scalar_type()), call.empty({}, call.tensor(0).scalar_type())});
+      },
+      reduce);
   table.rule("aminmax", &both_extremes, reduce);
   table.rule("count_nonzero.dim_IntList", &count_nonzero, reduce);
   table.rule(
