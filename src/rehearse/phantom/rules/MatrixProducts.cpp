@@ -68,6 +68,11 @@ void with_dtype(Call& call, std::size_t first) {
   call.returns({multiply(call.tensor(first), call.tensor(first + 1), *call.dtype(first + 2))});
 }
 
+// _scaled_mm(self, mat2, scale_a, scale_b, bias, scale_result, out_dtype, use_fast_accum)
+void scaled(Call& call) {
+  call.returns({multiply(call.tensor(0), call.tensor(1), call.dtype(6).value_or(call.tensor(0).scalar_type()))});
+}
+
 }  // namespace
 
 void add_matrix_products(Table& table) {
