@@ -41,13 +41,13 @@ int main() {
                                   call.returns({y, mask});
                                 },
                             .source = "gate.cu of this program"};
-  const auto forecast = rehearse::rehearse(
-      {.gpu = "RTX 4090", .steps = 1, .rules = {rule}}, [](torch::Device device, rehearse::Stage& stage) {
-        while (stage.next_step()) {
-          const auto x = torch::randn({1024, 1024}, device);
-          const auto [y, mask] = call_gate(x);
-        }
-      });
+  const auto forecast = rehearse::rehearse({.gpu = "RTX 4090", .steps = 1, .rules = {rule}},
+                                           [](torch::Device device, rehearse::Stage& stage) {
+                                             while (stage.next_step()) {
+                                               const auto x = torch::randn({1024, 1024}, device);
+                                               const auto [y, mask] = call_gate(x);
+                                             }
+                                           });
   // x and y in fp32, the mask a byte each, the scratch.
   constexpr std::int64_t expected = 1024 * 1024 * (4 + 4 + 1) + 1024;
   fmt::print("peak {}, as expected: {}\n", athanor::Bytes{forecast.peak.allocated.value}.text(),

@@ -47,11 +47,21 @@ allocator::DeviceOptions scattered(allocator::DeviceOptions options, std::uint64
 constexpr std::uint64_t layouts = 4;
 
 Peak peak_of(const Ledger& ledger, const allocator::DeviceOptions& options, std::int64_t context, int device) {
-  const auto found = replay(ledger, options, Bound::value, device);
+  const auto replayed = replay(ledger, options, Bound::value, device);
+  std::int64_t allocated = 0;
+  std::int64_t reserved = 0;
+  for (const auto& event : ledger.events) {
+    if (ledger.blocks[event.block].device != device) continue;
+    allocated = std::max(allocated, event.allocated);
+    reserved = std::max(reserved, event.reserved);
+  }
   Peak peak;
-  peak.requested = {found.requested, found.requested, found.requested};
-  peak.allocated = {found.allocated, found.allocated, found.allocated};
-  peak.reserved = {found.reserved, found.reserved, found.reserved};
+  peak.requested = {replayed.requested, replayed.requested, replayed.requested};
+  peak.allocated = {allocated, allocated, allocated};
+  peak.reserved = {reserved, reserved, reserved};
+  peak.process = {reserved + context, reserved + context, reserved + context};
+  // A replay knows of no waiting for other streams or emptied caches: where those mattered, what was recorded stands.
+  if (replayed.allocated != allocated || replayed.reserved != reserved) return peak;
   auto falling = options;
   falling.order = allocator::AddressOrder::falling;
   widen(peak, replay(ledger, falling, Bound::value, device));

@@ -1,7 +1,9 @@
 // Whole steps on the phantom GPU: peaks that follow from arithmetic, and that nothing real is touched.
+#include <c10/core/impl/VirtualGuardImpl.h>
 #include <gtest/gtest.h>
 #include <torch/torch.h>
 
+#include "athanor/core/Error.h"
 #include "athanor/rehearse/Rehearse.h"
 
 namespace athanor::rehearse {
@@ -81,6 +83,74 @@ TEST(Rehearse, RealTrainingGoesOnUntouched) {
   EXPECT_FALSE(torch::cuda::is_available());
   EXPECT_EQ(before, losses());
   EXPECT_THROW(torch::empty({2}, torch::kCUDA), c10::Error);
+}
+
+TEST(Rehearse, AValueThatDecidesASizeWantsABound) {
+  const auto select = [](std::int64_t bound) {
+    return rehearse({.steps = 1, .selected = bound}, [](torch::Device device, Stage& stage) {
+      while (stage.next_step()) torch::empty({1000}, device).nonzero();
+    });
+  };
+  EXPECT_THROW(select(-1), std::invalid_argument);
+  EXPECT_EQ(select(10).ledger.blocks.back().requested, 80);
+}
+
+TEST(Rehearse, AnOperatorNobodyKnowsIsNamed) {
+  const auto pack = [](torch::Device device, Stage&) {
+    at::_weight_int8pack_mm(torch::empty({4, 4}, device), torch::empty({4, 4}, device), torch::empty({4}, device));
+  };
+  try {
+    static_cast<void>(rehearse({}, pack));
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_NE(std::string(error.what()).find("aten::_weight_int8pack_mm"), std::string::npos) << error.what();
+  }
+}
+
+TEST(Rehearse, ASecondGpuHasItsOwnMemory) {
+  const auto forecast = rehearse({.steps = 1, .devices = 2}, [](torch::Device, Stage& stage) {
+    const auto small = torch::empty({1000}, torch::Device(torch::kCUDA, 0));
+    const auto large = torch::empty({4 << 20}, torch::Device(torch::kCUDA, 1));
+    static_cast<void>(stage.next_step());
+    const auto sum = large + large;  // on the device of its inputs
+    EXPECT_EQ(sum.device().index(), 1);
+  });
+  EXPECT_EQ(forecast.device, 1);
+  EXPECT_EQ(forecast.peak.requested.value, 2 * (std::int64_t{16} << 20));
+}
+
+TEST(Rehearse, ABlockThatAnotherStreamUsesIsHeldUntilItIsSynchronised) {
+  const auto peak = [](bool synchronise) {
+    return rehearse({.steps = 1},
+                    [&](torch::Device device, Stage& stage) {
+                      static_cast<void>(stage.next_step());
+                      const c10::impl::VirtualGuardImpl guard(torch::kCUDA);
+                      const auto side = guard.getStreamFromGlobalPool(device);
+                      torch::empty({8 << 20}, device).record_stream(side);
+                      if (synchronise) guard.synchronizeStream(side);
+                      torch::empty({8 << 20}, device);
+                    })
+        .peak.reserved.value;
+  };
+  EXPECT_EQ(peak(true), std::int64_t{32} << 20);
+  EXPECT_EQ(peak(false), std::int64_t{64} << 20);
+}
+
+TEST(Rehearse, RecurrentLayersKeepTheirWeightsInOneBuffer) {
+  const auto forecast = rehearse({.steps = 2}, [](torch::Device device, Stage& stage) {
+    torch::nn::LSTM lstm(torch::nn::LSTMOptions(32, 64).num_layers(2).batch_first(true));
+    stage.watch(*lstm);
+    lstm->to(device);
+    torch::optim::SGD optimizer(lstm->parameters(), 0.1);
+    while (stage.next_step()) {
+      optimizer.zero_grad();
+      const auto output = std::get<0>(lstm->forward(torch::empty({8, 16, 32}, device)));
+      EXPECT_EQ(output.sizes(), torch::IntArrayRef({8, 16, 64}));
+      output.sum().backward();
+      optimizer.step();
+    }
+  });
+  EXPECT_GT(forecast.uncertain(), 0);  // cuDNN's reserve
 }
 
 }  // namespace

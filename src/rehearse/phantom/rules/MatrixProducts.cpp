@@ -81,6 +81,7 @@ void add_matrix_products(Table& table) {
   table.typed<&bmm>("bmm", blas);
   table.typed<&addmm>("addmm", blas);
   table.typed<&baddbmm>("baddbmm", blas);
+  table.rule("_scaled_mm", &scaled, "aten/src/ATen/native/cuda/ScaledBlas.cpp");
   table.rule(
       "mm.dtype bmm.dtype", [](Call& call) { with_dtype(call, 0); }, blas);
   table.rule(

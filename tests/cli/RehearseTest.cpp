@@ -1,0 +1,93 @@
+#include <gtest/gtest.h>
+
+#include <nlohmann/json.hpp>
+
+#include "athanor/allocator/Snapshot.h"
+#include "cli/Harness.h"
+
+namespace athanor::cli {
+namespace {
+
+using harness::Desk;
+using nlohmann::json;
+
+harness::Result rehearse(const Desk& desk, std::vector<std::string> more) {
+  std::vector<std::string> words{"rehearse", desk.path("tiny.toml")};
+  words.insert(words.end(), more.begin(), more.end());
+  return harness::run(words);
+}
+
+TEST(Rehearse, GivesTheContractsKeysAndNothingElseOnOutput) {
+  const Desk desk("rehearse");
+  const auto result = rehearse(desk, {"--json", "--gpu", "rtx 4090"});
+  ASSERT_EQ(result.code, 0) << result.err;
+  const auto forecast = json::parse(result.out);
+  for (const char* key : {"gpu", "peak", "by_category", "peak_op", "peak_module", "steps", "events", "fits", "seconds"})
+    EXPECT_TRUE(forecast.contains(key)) << key;
+  const auto& peak = forecast["peak"];
+  EXPECT_LE(peak["requested"], peak["allocated"]);
+  EXPECT_LE(peak["allocated"], peak["reserved"]);
+  EXPECT_LT(peak["reserved"], peak["process"]);
+  std::int64_t sum = 0;
+  for (const auto& [name, bytes] : forecast["by_category"].items()) sum += bytes.get<std::int64_t>();
+  EXPECT_EQ(sum, peak["allocated"].get<std::int64_t>());
+  // 2 -> 8 -> 3: weights and biases, each in blocks of 512 bytes.
+  EXPECT_EQ(forecast["by_category"]["parameters"], 4 * 512);
+}
+
+TEST(Rehearse, TrainsForRealRightAfter) {
+  const Desk desk("after");
+  ASSERT_EQ(rehearse(desk, {"--json"}).code, 0);
+  const auto trained = desk.train({"--json", "--quiet"});
+  EXPECT_EQ(trained.code, 0) << trained.err;
+}
+
+TEST(Rehearse, WritesPageSnapshotAndPicture) {
+  const Desk desk("files");
+  const auto result = rehearse(desk, {"--html", desk.path("p.html"), "--snapshot", desk.path("p.pickle"), "--svg",
+                                      desk.path("p.svg"), "--quiet"});
+  ASSERT_EQ(result.code, 0) << result.err;
+  const auto snapshot = allocator::read_snapshot(desk.path("p.pickle"));
+  ASSERT_EQ(snapshot.traces.size(), 1U);
+  EXPECT_GT(snapshot.traces[0].size(), 100U);
+  for (const char* file : {"p.html", "p.svg"}) EXPECT_GT(std::filesystem::file_size(desk.path(file)), 1000U);
+}
+
+// 70 billion parameters, on a machine with far less memory; no GPU holds it.
+TEST(Rehearse, AModelTooLargeForHostAndGpuIsCodeThree) {
+  const Desk desk("large");
+  desk.write("tiny.toml",
+             "[data]\nbatch_size = 1\n[model]\nkind = \"gpt\"\nlayers = 86\nwidth = 8192\nheads = 64\nblock = 128\n"
+             "vocabulary = 32000\n[optimizer]\nkind = \"adamw\"\n");
+  const auto result = rehearse(desk, {"--json", "--gpu", "H100", "--steps", "1"});
+  ASSERT_EQ(result.code, 3) << result.err;
+  const auto forecast = json::parse(result.out);
+  EXPECT_FALSE(forecast["fits"]);
+  const auto parameters = 86 * 12 * std::int64_t{8192} * 8192 + 32128 * std::int64_t{8192} + 173 * 8192;
+  EXPECT_GT(parameters, 69'000'000'000);
+  EXPECT_EQ(forecast["by_category"]["parameters"], 4 * parameters);
+}
+
+TEST(Rehearse, MistakesNameTheNearest) {
+  const Desk desk("mistakes");
+  const auto gpu = rehearse(desk, {"--gpu", "RTX 409"});
+  EXPECT_EQ(gpu.code, 2);
+  EXPECT_NE(gpu.err.find("4090"), std::string::npos) << gpu.err;
+  const auto key = rehearse(desk, {"--set", "optimizer.weigth_decay=0.1"});
+  EXPECT_EQ(key.code, 2);
+  EXPECT_NE(key.err.find("weight_decay"), std::string::npos) << key.err;
+  EXPECT_EQ(rehearse(desk, {"--set", "data.batch_size=0"}).code, 2);
+  EXPECT_EQ(rehearse(desk, {"--steps", "0"}).code, 2);
+  EXPECT_EQ(rehearse(desk, {"--sample", "3xx2"}).code, 2);
+  EXPECT_EQ(harness::run({"rehearse"}).code, 2);
+}
+
+TEST(Rehearse, CoverageListsEveryOperator) {
+  const auto result = harness::run({"rehearse", "--coverage", "--json"});
+  ASSERT_EQ(result.code, 0) << result.err;
+  const auto operators = json::parse(result.out)["operators"];
+  EXPECT_GT(operators.size(), 1200U);
+}
+
+}  // namespace
+}  // namespace athanor::cli
