@@ -36,6 +36,13 @@ engine::Kernel kernel_for(const Entry& entry, const Storage* storage, const engi
   }
 }
 
+// TensorImpl::data() without the call: this is asked for every tensor at every step.
+const void* data_of(const at::Tensor& tensor) {
+  const auto* impl = tensor.unsafeGetTensorImpl();
+  const auto* base = static_cast<const char*>(impl->unsafe_storage().unsafeGetStorageImpl()->data());
+  return base + impl->storage_offset() * static_cast<std::int64_t>(impl->itemsize());
+}
+
 // splitmix64: keys of different parameters and steps have nothing to do with each other.
 std::uint64_t mix(std::uint64_t x) {
   x += 0x9E3779B97F4A7C15U;
@@ -51,7 +58,7 @@ void make_row(Group& group, std::uint32_t i, std::size_t slot_count, const Stora
   entry.kernel = kernel_for(entry, storage, kernels);
   group.table.kernels[i] = entry.kernel;
   if (entry.kernel == nullptr) return;
-  entry.data = entry.param.unsafeGetTensorImpl()->data();
+  entry.data = data_of(entry.param);
   engine::Row row;
   row.param = entry.param.unsafeGetTensorImpl()->mutable_data();
   const auto pointer = [](const at::Tensor& tensor) -> void* {
@@ -87,7 +94,7 @@ ElementwiseMethod::Split ElementwiseMethod::split(Group& group, const AnyOptions
     const at::Tensor& grad = grad_of(entry.param);
     if (!grad.defined()) continue;
     const bool on_cpu = entry.param.is_cpu();
-    if (!on_cpu || entry.data == nullptr || entry.data != entry.param.unsafeGetTensorImpl()->data())
+    if (!on_cpu || entry.data == nullptr || entry.data != data_of(entry.param))
       make_row(group, i, slot_count, kept, *this, options, kernels);
     if (grad.unsafeGetTensorImpl()->is_sparse() || grad.unsafeGetTensorImpl()->is_sparse_compressed()) {
       if (!takes_sparse())
@@ -104,7 +111,7 @@ ElementwiseMethod::Split ElementwiseMethod::split(Group& group, const AnyOptions
     }
     engine::Row& row = group.table.rows[i];
     if (grad.scalar_type() == entry.param.scalar_type() && grad.strides() == entry.param.strides()) {
-      row.grad = grad.unsafeGetTensorImpl()->data();
+      row.grad = data_of(grad);
     } else {
       // Laid out like the parameter: element k of every array is then the same element.
       parts.kept.push_back(at::empty_like(entry.param).copy_(grad));
