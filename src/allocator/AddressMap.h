@@ -5,37 +5,34 @@
 namespace athanor::allocator {
 
 /// Address → block, for the blocks that are handed out: open addressing with linear probing, at most half full, so that
-/// a lookup is one or two cache lines. Address 0 is never a key.
+/// a lookup is one or two cache lines.
 class AddressMap {
  public:
   static constexpr std::uint32_t absent = 0xffffffff;
 
   void insert(std::uint64_t address, std::uint32_t block) {
     if ((count_ + 1) * 2 > slots_.size()) grow();
-    std::size_t at = home(address);
-    while (slots_[at].address != 0) at = (at + 1) & mask();
-    slots_[at] = {address, block};
+    place({block, hash(address)});
     ++count_;
   }
 
-  [[nodiscard]] std::uint32_t find(std::uint64_t address) const {
-    for (std::size_t at = home(address); slots_[at].address != 0; at = (at + 1) & mask())
-      if (slots_[at].address == address) return slots_[at].block;
-    return absent;
+  /// `address_of(block)` is the address of a block; a slot keeps 32 bits of its hash, to be small.
+  template <class AddressOf>
+  [[nodiscard]] std::uint32_t find(std::uint64_t address, const AddressOf& address_of) const {
+    const std::size_t at = locate(address, address_of);
+    return slots_[at].block;
   }
 
   /// Takes the address out; absent if it was not there.
-  std::uint32_t take(std::uint64_t address) {
-    std::size_t at = home(address);
-    while (slots_[at].address != address) {
-      if (slots_[at].address == 0) return absent;
-      at = (at + 1) & mask();
-    }
+  template <class AddressOf>
+  std::uint32_t take(std::uint64_t address, const AddressOf& address_of) {
+    const std::size_t at = locate(address, address_of);
     const std::uint32_t block = slots_[at].block;
+    if (block == absent) return absent;
     // Those behind move up, so that no probe sequence has a hole.
     std::size_t hole = at;
-    for (std::size_t next = (at + 1) & mask(); slots_[next].address != 0; next = (next + 1) & mask()) {
-      if (((next - home(slots_[next].address)) & mask()) >= ((next - hole) & mask())) {
+    for (std::size_t next = (at + 1) & mask(); slots_[next].block != absent; next = (next + 1) & mask()) {
+      if (((next - home(slots_[next].hash)) & mask()) >= ((next - hole) & mask())) {
         slots_[hole] = slots_[next];
         hole = next;
       }
@@ -49,28 +46,40 @@ class AddressMap {
 
  private:
   struct Slot {
-    std::uint64_t address = 0;
-    std::uint32_t block = 0;
+    std::uint32_t block = absent;
+    std::uint32_t hash = 0;
   };
 
+  static std::uint32_t hash(std::uint64_t address) {
+    return static_cast<std::uint32_t>(((address >> 9) * 0x9e3779b97f4a7c15ULL) >> 32);
+  }
   [[nodiscard]] std::size_t mask() const { return slots_.size() - 1; }
-  [[nodiscard]] std::size_t home(std::uint64_t address) const {
-    return static_cast<std::size_t>(((address >> 9) * 0x9e3779b97f4a7c15ULL) >> shift_);
+  [[nodiscard]] std::size_t home(std::uint32_t hash) const { return hash >> shift_; }
+
+  /// Its slot, or the empty one where the search for it ends.
+  template <class AddressOf>
+  [[nodiscard]] std::size_t locate(std::uint64_t address, const AddressOf& address_of) const {
+    const std::uint32_t wanted = hash(address);
+    std::size_t at = home(wanted);
+    while (slots_[at].block != absent && (slots_[at].hash != wanted || address_of(slots_[at].block) != address))
+      at = (at + 1) & mask();
+    return at;
+  }
+  void place(Slot slot) {
+    std::size_t at = home(slot.hash);
+    while (slots_[at].block != absent) at = (at + 1) & mask();
+    slots_[at] = slot;
   }
   void grow() {
     const std::vector<Slot> old = std::move(slots_);
     slots_.assign(old.size() * 2, {});
     --shift_;
-    for (const Slot& slot : old) {
-      if (slot.address == 0) continue;
-      std::size_t at = home(slot.address);
-      while (slots_[at].address != 0) at = (at + 1) & mask();
-      slots_[at] = slot;
-    }
+    for (const Slot& slot : old)
+      if (slot.block != absent) place(slot);
   }
 
   std::vector<Slot> slots_ = std::vector<Slot>(1024);
-  unsigned shift_ = 54;  // 64 − log2(slots)
+  unsigned shift_ = 22;  // 32 − log2(slots): a hash's upper bits are its place
   std::size_t count_ = 0;
 };
 

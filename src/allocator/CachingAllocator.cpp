@@ -114,7 +114,7 @@ std::int64_t CachingAllocator::peak_reserved() const {
 }
 
 std::optional<Block> CachingAllocator::block(Address address) const {
-  const std::uint32_t index = address == 0 ? AddressMap::absent : heap_->live.find(address);
+  const std::uint32_t index = address == 0 ? AddressMap::absent : heap_->find_live(address);
   if (index == AddressMap::absent) return std::nullopt;
   const Node& node = heap_->nodes[index];
   return Block{node.address, node.size, node.requested, BlockState::live};

@@ -6,16 +6,34 @@
 namespace athanor::allocator {
 namespace {
 
-/// How many of the n sorted keys are below `key`; without branches the processor could guess wrong.
-template <class Key>
-std::uint32_t count_below(const Key* keys, std::uint32_t n, Key key) {
-  const Key* base = keys;
+/// How many of the n sorted words are below `word`; without branches the processor could guess wrong.
+std::uint32_t count_below(const std::uint64_t* words, std::uint32_t n, std::uint64_t word) {
+  const std::uint64_t* base = words;
   while (n > 1) {
     const std::uint32_t half = n / 2;
-    base += (base[half - 1] < key) ? half : 0;
+    base += static_cast<std::uint32_t>(base[half - 1] < word) * half;
     n -= half;
   }
-  return static_cast<std::uint32_t>(base - keys) + ((n == 1 && *base < key) ? 1U : 0U);
+  return static_cast<std::uint32_t>(base - words) + static_cast<std::uint32_t>(n == 1 && *base < word);
+}
+
+/// The same for pairs: upper words first, then the lower ones among equals.
+std::uint32_t count_below(const std::uint64_t* high, const std::uint64_t* low, std::uint32_t n, std::uint64_t key_high,
+                          std::uint64_t key_low) {
+  const std::uint32_t begin = count_below(high, n, key_high);
+  if (begin == n || high[begin] != key_high) return begin;
+  std::uint32_t end = begin;
+  while (end < n && high[end] == key_high) {
+    if (end - begin < 4) {
+      if (low[end] >= key_low) return end;
+      ++end;
+      continue;
+    }
+    // Many blocks of one size: search them too.
+    const std::uint32_t after = count_below(high, n, key_high + 1);
+    return end + count_below(low + end, after - end, key_low);
+  }
+  return end;
 }
 
 }  // namespace
@@ -23,10 +41,11 @@ std::uint32_t count_below(const Key* keys, std::uint32_t n, Key key) {
 FreeList::Cursor FreeList::find(Key key) const {
   if (chunks_.empty()) return end();
   // The last chunk whose first key is not above the key, or the first one.
-  const auto below = count_below(first_.data(), static_cast<std::uint32_t>(first_.size()), key);
-  std::uint32_t chunk = below == 0 ? 0 : below - 1;
-  const std::uint32_t slot = count_below(chunks_[chunk]->keys.data(), chunks_[chunk]->count, key);
-  return {chunk, slot};
+  const auto below = count_below(first_high_.data(), first_low_.data(), static_cast<std::uint32_t>(first_high_.size()),
+                                 key.high, key.low);
+  const std::uint32_t at = below == 0 ? 0 : below - 1;
+  const Chunk& chunk = *chunks_[at];
+  return {at, count_below(chunk.high.data(), chunk.low.data(), chunk.count, key.high, key.low)};
 }
 
 FreeList::Cursor FreeList::lower_bound(std::int64_t size) const {
@@ -54,8 +73,10 @@ void FreeList::split(std::uint32_t chunk) {
   Chunk& lower = *chunks_[chunk];
   upper->count = lower.count / 2;
   lower.count -= upper->count;
-  std::copy_n(lower.keys.begin() + lower.count, upper->count, upper->keys.begin());
-  first_.insert(first_.begin() + chunk + 1, upper->keys[0]);
+  std::copy_n(lower.high.begin() + lower.count, upper->count, upper->high.begin());
+  std::copy_n(lower.low.begin() + lower.count, upper->count, upper->low.begin());
+  first_high_.insert(first_high_.begin() + chunk + 1, upper->high[0]);
+  first_low_.insert(first_low_.begin() + chunk + 1, upper->low[0]);
   chunks_.insert(chunks_.begin() + chunk + 1, std::move(upper));
 }
 
@@ -63,7 +84,8 @@ void FreeList::insert(std::int64_t size, std::uint64_t address, std::uint32_t bl
   const Key entry = key(size, address, block);
   if (chunks_.empty()) {
     chunks_.push_back(std::make_unique<Chunk>());
-    first_.push_back(entry);
+    first_high_.push_back(entry.high);
+    first_low_.push_back(entry.low);
   }
   Cursor at = find(entry);
   if (chunks_[at.chunk]->count == capacity) {
@@ -71,10 +93,14 @@ void FreeList::insert(std::int64_t size, std::uint64_t address, std::uint32_t bl
     at = find(entry);
   }
   Chunk& chunk = *chunks_[at.chunk];
-  std::memmove(&chunk.keys[at.slot] + 1, &chunk.keys[at.slot], (chunk.count - at.slot) * sizeof(Key));
-  chunk.keys[at.slot] = entry;
+  const std::size_t behind = (chunk.count - at.slot) * sizeof(std::uint64_t);
+  std::memmove(chunk.high.data() + at.slot + 1, chunk.high.data() + at.slot, behind);
+  std::memmove(chunk.low.data() + at.slot + 1, chunk.low.data() + at.slot, behind);
+  chunk.high[at.slot] = entry.high;
+  chunk.low[at.slot] = entry.low;
   ++chunk.count;
-  first_[at.chunk] = chunk.keys[0];
+  first_high_[at.chunk] = chunk.high[0];
+  first_low_[at.chunk] = chunk.low[0];
   ++size_;
 }
 
@@ -88,13 +114,17 @@ void FreeList::erase(Cursor at) {
   Chunk& chunk = *chunks_[at.chunk];
   --chunk.count;
   --size_;
-  std::memmove(&chunk.keys[at.slot], &chunk.keys[at.slot] + 1, (chunk.count - at.slot) * sizeof(Key));
+  const std::size_t behind = (chunk.count - at.slot) * sizeof(std::uint64_t);
+  std::memmove(chunk.high.data() + at.slot, chunk.high.data() + at.slot + 1, behind);
+  std::memmove(chunk.low.data() + at.slot, chunk.low.data() + at.slot + 1, behind);
   if (chunk.count == 0) {
     if (spare_.size() < 4) spare_.push_back(std::move(chunks_[at.chunk]));
     chunks_.erase(chunks_.begin() + at.chunk);
-    first_.erase(first_.begin() + at.chunk);
+    first_high_.erase(first_high_.begin() + at.chunk);
+    first_low_.erase(first_low_.begin() + at.chunk);
   } else if (at.slot == 0) {
-    first_[at.chunk] = chunk.keys[0];
+    first_high_[at.chunk] = chunk.high[0];
+    first_low_[at.chunk] = chunk.low[0];
   }
 }
 

@@ -31,28 +31,34 @@ class FreeList {
   [[nodiscard]] Cursor next(Cursor at) const;
   [[nodiscard]] Cursor previous(Cursor at) const;
   [[nodiscard]] std::uint32_t block(Cursor at) const {
-    return static_cast<std::uint32_t>(chunks_[at.chunk]->keys[at.slot]);
+    return static_cast<std::uint32_t>(chunks_[at.chunk]->low[at.slot]);
   }
   [[nodiscard]] bool empty() const { return chunks_.empty(); }
   [[nodiscard]] std::size_t size() const { return size_; }
 
  private:
-  // size / 512 (41 bits) | address / 512 (55 bits) | block (32 bits): the order of the key is the order of the list.
-  __extension__ typedef unsigned __int128 Key;
+  // size / 512 (41 bits) | address / 512 (55 bits) | block (32 bits), as two words: their order is the order of the
+  // list. Almost every comparison is settled by the upper one, so it is searched alone, without branches.
+  struct Key {
+    std::uint64_t high = 0;
+    std::uint64_t low = 0;
+  };
   static constexpr std::uint32_t capacity = 64;
   struct Chunk {
     std::uint32_t count = 0;
-    std::array<Key, capacity> keys;
+    std::array<std::uint64_t, capacity> high;
+    std::array<std::uint64_t, capacity> low;
   };
 
   static Key key(std::int64_t size, std::uint64_t address, std::uint32_t block) {
-    return static_cast<Key>(static_cast<std::uint64_t>(size) >> 9) << 87 | static_cast<Key>(address >> 9) << 32 | block;
+    const std::uint64_t pages = address >> 9;
+    return {static_cast<std::uint64_t>(size) >> 9 << 23 | pages >> 32, pages << 32 | block};
   }
   [[nodiscard]] Cursor find(Key key) const;
   void split(std::uint32_t chunk);
 
   std::vector<std::unique_ptr<Chunk>> chunks_;
-  std::vector<Key> first_;  // of each chunk: searched first
+  std::vector<std::uint64_t> first_high_, first_low_;  // of each chunk: searched first
   std::vector<std::unique_ptr<Chunk>> spare_;
   std::size_t size_ = 0;
 };

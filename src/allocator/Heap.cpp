@@ -41,7 +41,7 @@ std::optional<Address> CachingAllocator::Heap::allocate(std::int64_t size, Strea
 }
 
 void CachingAllocator::Heap::free(Address address, bool wait) {
-  const std::uint32_t index = address == 0 ? AddressMap::absent : live.take(address);
+  const std::uint32_t index = address == 0 ? AddressMap::absent : take_live(address);
   if (index == AddressMap::absent)
     throw std::invalid_argument(fmt::format("allocator: 0x{:x} is not an address that was handed out", address));
   Node& node = nodes[index];
@@ -92,7 +92,7 @@ void CachingAllocator::Heap::complete_free(Address address) {
 }
 
 void CachingAllocator::Heap::record_stream(Address address, Stream stream) {
-  const std::uint32_t index = address == 0 ? AddressMap::absent : live.find(address);
+  const std::uint32_t index = address == 0 ? AddressMap::absent : find_live(address);
   if (index == AddressMap::absent)
     throw std::invalid_argument(fmt::format("allocator: 0x{:x} is not an address that was handed out", address));
   if (streams[nodes[index].stream] == stream) return;

@@ -103,6 +103,13 @@ struct CachingAllocator::Heap {
   void process_events();
   void synchronize_all();
 
+  [[nodiscard]] std::uint32_t find_live(Address address) const {
+    return live.find(address, [this](std::uint32_t block) { return nodes[block].address; });
+  }
+  std::uint32_t take_live(Address address) {
+    return live.take(address, [this](std::uint32_t block) { return nodes[block].address; });
+  }
+
   // HeapBlocks.cpp: finding, splitting, merging.
   struct Request {
     std::int64_t size = 0;     // rounded

@@ -48,8 +48,7 @@ void pair_frees(History& history) {
     requests += step.kind == Step::request_free;
     completions += step.kind == Step::complete_free;
   }
-  std::vector<Step> steps;
-  steps.reserve(history.steps.size());
+  std::size_t kept = 0;
   for (std::size_t i = 0; i < history.steps.size(); ++i) {
     Step step = history.steps[i];
     if (step.kind == Step::request_free) {
@@ -60,9 +59,9 @@ void pair_frees(History& history) {
     } else if (step.kind == Step::complete_free && requests == 0) {
       step.kind = Step::free;
     }
-    steps.push_back(step);
+    history.steps[kept++] = step;
   }
-  history.steps = std::move(steps);
+  history.steps.resize(kept);
 }
 
 // A release whose call stack is that of the allocation after it was forced by that allocation; other releases are
