@@ -102,7 +102,7 @@ HWY_INLINE Value<D> root(const Value<D>& a) {
 }
 template <class D>
 HWY_INLINE Value<D> quotient(double s, const Value<D>& a) {
-  return {hn::Div(constant<D>(s), a.v)};
+  return {hn::Mul(hn::Div(constant<D>(1), a.v), constant<D>(s))};  // two roundings, as in Python
 }
 /// The two below name what costs a copy on lists of tensors and nothing here.
 template <class D>
