@@ -18,7 +18,7 @@ void write(const char* path) {
   CachingAllocator model({.capacity = 512 << 20});
   Recorder recorder(model);
   Frames& frames = recorder.frames();
-  const auto at = [&, now = std::int64_t{1'700'000'000'000'000}](const char* function, int line) mutable {
+  auto at = [&, now = std::int64_t{1'700'000'000'000'000}](const char* function, int line) mutable {
     const std::uint32_t frame = frames.frame("train.py", line, function);
     recorder.at(frames.stack(std::span(&frame, 1)), now += 1000);
   };
