@@ -37,7 +37,7 @@ std::map<std::string, double> MemoryWatch::read() {
 std::string forecast_verdict(Bytes forecast, Bytes highest) {
   constexpr double tolerated = 0.05;
   if (forecast.count <= 0 || highest.count <= 0) return "";
-  const double error = static_cast<double>(highest.count) / static_cast<double>(forecast.count) - 1.0;
+  const double error = static_cast<double>((highest - forecast).count) / static_cast<double>(forecast.count);
   if (std::abs(error) <= tolerated) return "";
   return fmt::format("memory: {} at the highest, forecast {}: {:.0f} % {}", highest.text(), forecast.text(),
                      100 * std::abs(error), error > 0 ? "more" : "less");

@@ -44,7 +44,8 @@ std::string facts(const Run& run) {
     if ((series.split == "val" || series.split == "test") && series.points.size() > 0)
       html += fact("last " + series.split + " " + series.name, in_unit(series.name, series.points.values.back()));
   html += fact("steps", core::grouped(run.last_step()));
-  if (!run.epochs.empty()) html += fact("epochs", core::grouped(run.epochs.back().second));
+  if (!run.epochs.empty())
+    html += fact("epochs", core::grouped(run.epochs.back().second + 1));  // metrics.csv counts from 0
   if (const auto seconds = run.number("seconds")) html += fact("time", core::duration(*seconds));
   return "<dl class=\"facts\">" + html + "</dl>\n";
 }

@@ -33,7 +33,7 @@ function ticks(low, high, count, binary) {
   const raw = (high - low) / Math.max(count, 1);
   if (!(raw > 0)) return [low];
   const power = base ** Math.floor(Math.log(raw) / Math.log(base));
-  const step = (binary ? [1, 2] : [1, 2, 5, 10]).map((m) => m * power).find((s) => s >= raw * 0.999) ?? power * base;
+  const step = (binary ? [1, 2] : [1, 2, 5, 10]).map((m) => m * power).find((s) => s >= raw * 0.7) ?? power * base;
   const list = [];
   for (let i = Math.ceil(low / step - 1e-9); i * step <= high + step * 1e-9; ++i) list.push(i * step);
   return list;
@@ -120,7 +120,7 @@ function axes(svg, panel, box, span, X, Y, log) {
     const y = Y(t);
     shape("line", { x1: box.l, x2: box.l + box.w, y1: y, y2: y, stroke: "var(--grid)" }, svg);
     const label = shape("text", { x: box.l - 8, y: y + 4, "text-anchor": "end" }, svg);
-    label.textContent = panel.unit === "bytes" ? bytes(t) : significant(t, 3);
+    label.textContent = panel.unit === "bytes" ? bytes(t) : t >= 1e4 ? steps(t) : significant(t, 3);
   }
   for (const t of ticks(span.first, span.last, box.w / 90).filter(Number.isInteger)) {
     const label = shape("text", { x: X(t), y: box.t + box.h + 18, "text-anchor": "middle" }, svg);
@@ -203,7 +203,7 @@ function hover(plot, svg, panel, shown, box, span, X, Y) {
       row.textContent = `${line.label}  ${written(panel, line.y[i])}  at ${line.x[i].toLocaleString("en")}`;
     }
     const epoch = several || anchor === null ? null : epochAt(0, anchor);
-    tip.prepend(element("div", { text: `step ${anchor?.toLocaleString("en")}` + (epoch === null ? "" : `, epoch ${epoch}`) }));
+    tip.prepend(element("div", { text: `step ${anchor?.toLocaleString("en")}` + (epoch === null ? "" : `, epoch ${epoch + 1}`) }));
     cross.setAttribute("x1", X(anchor)); cross.setAttribute("x2", X(anchor)); cross.setAttribute("visibility", "visible");
     tip.hidden = false;
     const room = plot.clientWidth - tip.offsetWidth;
