@@ -6,11 +6,11 @@
 #include <cmath>
 #include <system_error>
 
-#include "athanor/core/AtomicFile.h"
 #include "athanor/core/Error.h"
 #include "athanor/core/MappedFile.h"
 #include "athanor/core/Sha256.h"
 #include "athanor/core/Terminal.h"
+#include "report/BoundedJson.h"
 #include "report/TensorValues.h"
 
 namespace athanor::report {
@@ -83,19 +83,11 @@ void check_against(const json& entry, InspectedFile& file) {
   }
 }
 
-json parse_file(const fs::path& path) {
-  try {
-    return json::parse(core::read_file(path, kSmallFile), nullptr, false);
-  } catch (const Error&) {
-    return json::value_t::discarded;
-  }
-}
-
 Inspection inspect_checkpoint(const fs::path& folder) {
   Inspection result;
   result.kind = Inspection::Kind::checkpoint;
   result.path = folder;
-  const json manifest = parse_file(folder / kManifest);
+  const json manifest = read_json(folder / kManifest, kSmallFile);
   if (!manifest.is_object() || !manifest.contains("files") || !manifest["files"].is_object()) {
     result.problems.push_back(std::string(kManifest) + " is missing or no manifest: the checkpoint was not finished");
     for (const char* name : {"model.safetensors", "optimizer.safetensors"})
@@ -113,7 +105,7 @@ Inspection inspect_checkpoint(const fs::path& folder) {
     InspectedFile file = look_at(folder / name);
     check_against(entry, file);
     if (!file.problem.empty()) result.problems.push_back(file.name + " " + file.problem);
-    if (name == "state.json") result.state = parse_file(file.path);
+    if (name == "state.json") result.state = read_json(file.path, kSmallFile);
     result.files.push_back(std::move(file));
   }
   return result;

@@ -7,6 +7,7 @@
 #include "athanor/core/AtomicFile.h"
 #include "athanor/core/Error.h"
 #include "athanor/core/Terminal.h"
+#include "report/BoundedJson.h"
 #include "report/ConfigFile.h"
 #include "report/MetricsFile.h"
 
@@ -52,13 +53,9 @@ void read_about(const fs::path& path, Run& run) {
     run.problems.emplace_back("run.json: is not there yet");
     return;
   }
-  try {
-    run.about = nlohmann::json::parse(core::read_file(path, kSmallFile), nullptr, false);
-  } catch (const Error& failure) {
-    run.problems.emplace_back(failure.what());
-  }
+  run.about = read_json(path, kSmallFile);
   if (!run.about.is_object()) {
-    run.problems.emplace_back("run.json: is not a JSON object");
+    run.problems.emplace_back("run.json: cannot be read, or is not a JSON object of reasonable depth");
     run.about = nullptr;
   }
 }

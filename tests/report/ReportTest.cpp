@@ -146,6 +146,18 @@ TEST(Run, AResumeFromAnOlderCheckpointReplacesWhatCameAfterIt) {
   EXPECT_EQ(run.series[0].points.values, (std::vector<double>{4, 2.5, 1}));
 }
 
+TEST(Run, AbysmallyNestedJsonIsRefused) {
+  const test::TemporaryFolder folder;
+  std::string deep;
+  for (int i = 0; i < 1000000; ++i) deep += "{\"a\":";
+  write(folder / "run.json", deep + "1" + std::string(1000000, '}'));
+  const auto run = read_run(folder.path());
+  EXPECT_TRUE(run.about.is_null());
+  EXPECT_EQ(run.problems.size(), 3u);
+  write(folder / "run.json", "{\"name\": \"[[[[{{{{\\\"[[[[\"}");  // brackets in a text are no depth
+  EXPECT_EQ(read_run(folder.path()).name, "[[[[{{{{\"[[[[");
+}
+
 TEST(Run, TooManyMetricsAreCutOff) {
   const test::TemporaryFolder folder;
   std::string text = "step,epoch,split,name,value\n";
