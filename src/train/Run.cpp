@@ -91,6 +91,9 @@ void Trainer::Run::observe(const Metrics& metrics) {
     const optim::AveragedWeights schedule_free(*optimizer);
     verdict = stopping.observe(metrics, *model.module, epoch);
     if (verdict.improved) write_best();
+    // A schedule-free optimizer's average leaves the parameters with this scope.
+    const auto* ours = dynamic_cast<optim::Optimizer*>(optimizer);
+    if (folder && ours && ours->kind().starts_with("schedule_free")) folder->wait_until_read();
   }
   if (options.scheduler && options.scheduler->is_plateau()) {
     const auto& name = options.plateau_monitor.empty() ? stopping.options().monitor : options.plateau_monitor;

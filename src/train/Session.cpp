@@ -7,6 +7,7 @@
 
 #include "athanor/nn/Blocks.h"
 #include "athanor/optim/Factory.h"
+#include "athanor/optim/LBFGS.h"
 
 namespace athanor::train {
 namespace {
@@ -74,6 +75,12 @@ void lean_from(const core::Config& config, models::Model& model, StepOptions& st
       memory.reject("chunked_loss", "needs a model with a linear head: derive yours from nn::HasLinearHead");
     step.chunked_loss = nn::LinearCrossEntropyOptions{.label_smoothing = smoothing_from(config.table("train"))};
   }
+  step.in_backward = memory.boolean("optimizer_in_backward", false);
+  if (step.in_backward &&
+      (step.clip_norm > 0 || step.clip_value > 0 || step.accumulate > 1 || step.compute == at::kHalf))
+    memory.reject("optimizer_in_backward",
+                  "cannot be with train.clip_norm, train.clip_value, train.accumulate > 1 or "
+                  "fp16's gradient scaler: they need all gradients at once");
   static const std::array<std::string, 2> offloads{"off", "activations"};
   step.offload = memory.choice("offload", "off", offloads) == "activations";
 }
@@ -124,6 +131,11 @@ Session::Session(const core::Config& config, const models::Registry& registry, S
   bring(*model.module, step_options);
   check_rate(config.table("optimizer"));
   optimizer = optim::make_optimizer(config.table("optimizer"), *model.module);
+  if (dynamic_cast<optim::LBFGS*>(optimizer.get()))
+    config.table("optimizer")
+        .reject("kind",
+                "= \"lbfgs\" evaluates the loss several times a step: use it in a loop of your "
+                "own, with a closure");
   if (step_options.compute == at::kHalf) {
     scaler = std::make_unique<amp::GradScaler>(scaler_from(config.table("precision")));
     step_options.scaler = scaler.get();
@@ -133,10 +145,10 @@ Session::Session(const core::Config& config, const models::Registry& registry, S
   plateau_monitor = spec.monitor;
   scheduler = std::make_unique<optim::Scheduler>(*optimizer, spec,
                                                  optim::SchedulerOptions{.observer = std::move(options.observer)});
-  step_ = std::make_unique<Step>(model, loss, *optimizer, step_options);
 }
 
 at::Tensor Session::step(const data::Batch& batch) {
+  if (!step_) step_ = std::make_unique<Step>(model, loss, *optimizer, step_options);
   auto value = step_->backward(batch);
   if (!step_->ready()) return value;
   const auto stepped = step_->update();

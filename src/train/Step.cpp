@@ -26,6 +26,15 @@ Step::Step(models::Model model, Loss loss, torch::optim::Optimizer& optimizer, S
   require(options_.clip_value >= 0, "clip_value must be >= 0, got " + std::to_string(options_.clip_value));
   if (options_.chunked_loss) head_ = nn::find_linear_head(*model_.module);
   require(!options_.chunked_loss || head_, "chunked_loss needs a model that derives from nn::HasLinearHead");
+  if (options_.in_backward) {
+    auto* ours = dynamic_cast<optim::Optimizer*>(&optimizer);
+    require(ours != nullptr, "in_backward needs an optimizer of athanor::optim");
+    require(options_.clip_value <= 0, "in_backward cannot be with clip_value");
+    in_backward_ = optim::step_in_backward(*ours, *model_.module,
+                                           {.clip_norm = options_.clip_norm,
+                                            .accumulate = options_.accumulate,
+                                            .grad_scaler = options_.scaler != nullptr});
+  }
   for (const auto& group : optimizer.param_groups())
     parameters_.insert(parameters_.end(), group.params().begin(), group.params().end());
 }
@@ -94,16 +103,20 @@ void Step::clip() {
 
 amp::Stepped Step::update() {
   if (micro_batches_ == 0) return amp::Stepped(false);
-  correct_mean();
-  clip();
   amp::Stepped stepped(true);
-  if (options_.scaler) {
+  if (!in_backward_) {
+    correct_mean();
+    clip();
+  }
+  if (in_backward_) {
+    // backward() has made the step and let go of the gradients.
+  } else if (options_.scaler) {
     stepped = options_.scaler->step(*optimizer_);
     options_.scaler->update();
   } else {
     optimizer_->step();
   }
-  optimizer_->zero_grad();
+  if (!in_backward_) optimizer_->zero_grad();
   micro_batches_ = items_ = expected_items_ = 0;
   return stepped;
 }

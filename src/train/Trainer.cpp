@@ -26,6 +26,7 @@ Outcome Trainer::fit(data::Loader& train, data::Loader* validation) {
 }
 
 void Trainer::Run::one_batch(const data::Batch& micro_batch, const data::Loader& train) {
+  if (folder && options.step.in_backward) folder->wait_until_read();
   losses.add(step.backward(micro_batch), micro_batch.items, step_count);
   ++batch;
   items_since_log += micro_batch.items;

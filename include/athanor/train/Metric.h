@@ -12,9 +12,9 @@ namespace athanor::train {
 /// Values by name, "val_loss", "val_accuracy", …: the split, an underscore, the metric.
 using Metrics = std::map<std::string, double>;
 
-/// A quantity of a whole split. `measure` gives a batch's mean (a scalar on any device; nothing is read off it until the
-/// split ends), `finish` turns the mean over all batches, weighted by their items, into the value: identity, or exp for
-/// perplexity. One's own metric is one of these.
+/// A quantity of a whole split. `measure` gives a batch's mean (a scalar on any device; nothing is read off it until
+/// the split ends), `finish` turns the mean over all batches, weighted by their items, into the value: identity, or exp
+/// for perplexity. One's own metric is one of these.
 struct Metric {
   std::string name;
   /// output [items…, classes] or [items…], targets [items…], and the batch's mean loss.

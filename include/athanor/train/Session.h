@@ -61,7 +61,7 @@ class Session {
   SampleForm form;
 
  private:
-  std::unique_ptr<Step> step_;
+  std::unique_ptr<Step> step_;  // made by the first step: with in_backward it hooks the parameters
 };
 
 }  // namespace athanor::train

@@ -11,6 +11,7 @@
 #include "athanor/data/Dataset.h"
 #include "athanor/models/Model.h"
 #include "athanor/nn/LinearCrossEntropy.h"
+#include "athanor/optim/StepInBackward.h"
 #include "athanor/train/Loss.h"
 
 namespace athanor::train {
@@ -23,7 +24,8 @@ struct StepOptions {
   double clip_norm = 0.0;                       ///< Scales the gradient down to this norm; 0: does not.
   double clip_value = 0.0;                      ///< Clamps each element of the gradient to ± this; 0: does not.
   amp::GradScaler* scaler = nullptr;            ///< For fp16. Outlives the step.
-  bool offload = false;                         ///< Saved activations wait for backward in host memory.
+  bool in_backward = false;  ///< Each parameter is updated as soon as its gradient is complete, inside backward().
+  bool offload = false;      ///< Saved activations wait for backward in host memory.
   /// The loss of a model with a linear head (nn::HasLinearHead) in chunks, in place of `loss` in training.
   std::optional<nn::LinearCrossEntropyOptions> chunked_loss = {};
 };
@@ -77,6 +79,7 @@ class Step {
   StepOptions options_;
   nn::HasLinearHead* head_ = nullptr;  // of the model, for chunked_loss
   std::vector<at::Tensor> parameters_;
+  std::optional<optim::InBackward> in_backward_;
   at::Tensor gradient_norm_;
   std::int64_t micro_batches_ = 0;
   std::int64_t items_ = 0;           // of the micro-batches that are in
