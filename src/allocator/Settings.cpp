@@ -46,8 +46,8 @@ const std::vector<std::string>& keys_without_effect() {
 }
 
 bool truth(std::string_view key, std::string_view text) {
-  if (text == "True" || text == "true") return true;
-  if (text == "False" || text == "false") return false;
+  if (text == "True") return true;
+  if (text == "False") return false;
   reject(key, text, "True or False");
 }
 
@@ -125,15 +125,15 @@ void set(Settings& settings, const std::string& key, std::string_view value) {
   if (key == "expandable_segments") {
     settings.expandable_segments = truth(key, value);
   } else if (key == "max_split_size_mb") {
-    settings.max_split_size = megabytes(key, value, 20);
+    settings.max_split_size = megabytes(key, value, 1);
   } else if (key == "max_non_split_rounding_mb") {
-    settings.max_non_split_rounding = megabytes(key, value, 20);
+    settings.max_non_split_rounding = megabytes(key, value, 1);
   } else if (key == "garbage_collection_threshold") {
     settings.garbage_collection_threshold = fraction(key, value, false);
   } else if (key == "roundup_power2_divisions") {
     set_divisions(settings.roundup_power2_divisions, value);
   } else if (key == "large_segment_size_mb") {
-    settings.large_segment_size = megabytes(key, value, 20);
+    settings.large_segment_size = megabytes(key, value, 11);
   } else if (key == "per_process_memory_fraction") {
     settings.memory_fraction = fraction(key, value, true);
   } else if (key == "backend" && value != "native") {
@@ -164,6 +164,16 @@ Settings Settings::parse(std::string_view conf) {
           fmt::format("PYTORCH_CUDA_ALLOC_CONF: '{}' is not key:value (like expandable_segments:True)", piece));
     set(settings, std::string(piece.substr(0, colon)), piece.substr(colon + 1));
   }
+  // Both are bounded by the large segment, which is also the default of the second.
+  if (text.find("max_non_split_rounding_mb:") == std::string::npos)
+    settings.max_non_split_rounding = settings.large_segment_size;
+  const std::int64_t least = settings.large_segment_size;
+  const auto at_least = [&](std::string_view key, std::int64_t given) {
+    if (given < least)
+      reject(key, fmt::to_string(given / mib), fmt::format("at least {}, the large segment's size", least / mib));
+  };
+  at_least("max_split_size_mb", settings.max_split_size);
+  at_least("max_non_split_rounding_mb", settings.max_non_split_rounding);
   return settings;
 }
 
@@ -173,7 +183,7 @@ std::string Settings::text() const {
   if (expandable_segments) parts.emplace_back("expandable_segments:True");
   if (max_split_size != defaults.max_split_size)
     parts.push_back(fmt::format("max_split_size_mb:{}", max_split_size / mib));
-  if (max_non_split_rounding != defaults.max_non_split_rounding)
+  if (max_non_split_rounding != large_segment_size)
     parts.push_back(fmt::format("max_non_split_rounding_mb:{}", max_non_split_rounding / mib));
   if (garbage_collection_threshold != 0)
     parts.push_back(fmt::format("garbage_collection_threshold:{}", garbage_collection_threshold));
