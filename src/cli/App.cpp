@@ -24,6 +24,8 @@ void add_commands(CLI::App& root, Context& context) {
   add_common(root, context);
   add_train(root, context);
   add_rehearse(root, context);
+  add_schedule(root, context);
+  add_find_lr(root, context);
   add_gpus(root, context);
   add_report(root, context);
   add_inspect(root, context);

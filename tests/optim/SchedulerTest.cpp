@@ -5,6 +5,9 @@
 
 #include <nlohmann/json.hpp>
 
+#include "athanor/optim/Adam.h"
+#include "athanor/optim/SGD.h"
+
 namespace athanor::optim {
 namespace {
 
@@ -152,6 +155,14 @@ TEST(Scheduler, MovesMomentumOrBeta1) {
   const auto betas = static_cast<topt::AdamWOptions&>(adamw.param_groups()[0].options()).betas();
   EXPECT_DOUBLE_EQ(std::get<0>(betas), 0.85) << "at the peak";
   EXPECT_DOUBLE_EQ(std::get<1>(betas), 0.999);
+  AdamW ours({weight}, {.lr = 0.1});
+  Scheduler on_ours(ours, cycle);
+  EXPECT_DOUBLE_EQ(ours.options().betas[0], 0.95);
+  EXPECT_DOUBLE_EQ(ours.options().betas[1], 0.999);
+  SGD our_sgd({weight}, {.lr = 0.1, .momentum = 0.9});
+  Scheduler on_our_sgd(our_sgd, cycle);
+  EXPECT_DOUBLE_EQ(our_sgd.options().momentum, 0.95);
+  EXPECT_DOUBLE_EQ(our_sgd.options().lr, 1.0 / 25.0);
   topt::Adagrad adagrad({weight}, topt::AdagradOptions(0.1));
   EXPECT_THROW(Scheduler(adagrad, cycle), std::invalid_argument);
   EXPECT_NO_THROW(Scheduler(adagrad, schedule::one_cycle({.total_steps = 10, .cycle_momentum = false})));
