@@ -453,3 +453,13 @@ def test_known_defect_resume_of_a_sequence():
     spec = f'kind = "sequential"\nmilestones = [4]\nparts = [{linear_part}, {EXP}]'
     assert our_run(spec, 10, resume=6)[6] == pytest.approx(0.081)
 
+
+def test_pictures_of_the_documentation_are_current(tmp_path):
+    source = Path(os.environ["ATHANOR_SOURCE"])
+    program = Path(os.environ["ATHANOR_BUILD"]) / "athanor"
+    subprocess.run([source / "scripts" / "schedule-pictures", program, tmp_path], check=True)
+    made = sorted(path.name for path in tmp_path.glob("*.svg"))
+    assert len(made) >= 20
+    for name in made:
+        assert (tmp_path / name).read_text() == (source / "docs" / "images" / name).read_text(), \
+            f"run scripts/schedule-pictures: docs/images/{name} is not what the program draws"
