@@ -77,11 +77,13 @@ train::SampleForm form_from(const std::string& text, std::int64_t classes) {
 
 // What the model says of its samples, or --sample, or the data; in this order, so that the data need not be here.
 train::SampleForm form_of(const core::Config& config, const Options& options, const models::Registry& models) {
-  const c10::impl::IncludeDispatchKeyGuard without_memory(c10::DispatchKey::Meta);
-  const auto model = models.make(config.table("model"));
+  models::Model model;
+  {
+    const c10::impl::IncludeDispatchKeyGuard without_memory(c10::DispatchKey::Meta);
+    model = models.make(config.table("model"));
+  }
   if (!options.sample.empty()) return form_from(options.sample, model.classes);
   if (const auto form = train::form_of(model)) return *form;
-  const c10::impl::ExcludeDispatchKeyGuard with_memory(c10::DispatchKey::Meta);
   const auto seed = static_cast<std::uint64_t>(config.table("run").integer("seed", 17));
   return train::form_of(data::open(config.table("data"), seed));
 }
