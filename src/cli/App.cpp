@@ -22,6 +22,7 @@ void add_common(CLI::App& app, Context& context) {
 
 void add_commands(CLI::App& root, Context& context) {
   add_common(root, context);
+  add_plan(root, context);
   add_train(root, context);
   add_rehearse(root, context);
   add_schedule(root, context);

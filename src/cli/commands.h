@@ -17,5 +17,6 @@ void add_gpus(CLI::App& root, Context& context);
 void add_report(CLI::App& root, Context& context);
 void add_inspect(CLI::App& root, Context& context);
 void add_replay(CLI::App& root, Context& context);
+void add_plan(CLI::App& root, Context& context);
 
 }  // namespace athanor::cli

@@ -298,6 +298,12 @@ void Config::reject_unknown() const {
   }
 }
 
+std::string Config::written() const {
+  std::ostringstream out;
+  out << document_->root << '\n';
+  return out.str();
+}
+
 std::string Config::resolved() const {
   // Tables in the order first asked for; within one, keys in the order asked for.
   std::vector<std::string> order;

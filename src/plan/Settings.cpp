@@ -27,7 +27,7 @@ std::string price_of_precision(const std::string& precision) {
 std::vector<Change> compare(const Settings& settings, const Settings& from) {
   std::vector<Change> changes;
   const auto add = [&](bool differs, const char* key, const std::string& value, const std::string& price) {
-    if (differs) changes.push_back({fmt::format("{} = {}", key, value), price});
+    if (differs) changes.push_back({fmt::format("{}={}", key, value), price});
   };
   const auto quoted = [](const std::string& value) { return "\"" + value + "\""; };
   const auto word = [](bool value) { return std::string(value ? "true" : "false"); };

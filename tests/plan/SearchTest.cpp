@@ -179,8 +179,8 @@ TEST(Settings, SaysWhatChangedAndAtWhatPrice) {
   const Settings to{.micro_batch = 8, .accumulate = 4, .precision = "bf16", .checkpointing = "first:3"};
   EXPECT_TRUE(to.changes(to).empty());
   const auto changes = to.changes(from);
-  EXPECT_EQ(changes, (std::vector<std::string>{"data.batch_size = 8", "train.accumulate = 4",
-                                               "precision.compute = \"bf16\"", "memory.checkpointing = \"first:3\""}));
+  EXPECT_EQ(changes, (std::vector<std::string>{"data.batch_size=8", "train.accumulate=4",
+                                               "precision.compute=\"bf16\"", "memory.checkpointing=\"first:3\""}));
   EXPECT_EQ(prices(to, from).size(), changes.size());
   EXPECT_EQ(to.text(), "8 × 4, bf16, checkpointing first:3");
 }

@@ -59,6 +59,9 @@ class Config {
   /// ("# default", "# file", "# --set"). Parses back to the same values.
   [[nodiscard]] std::string resolved() const;
 
+  /// The whole document as it was written, overrides applied and defaults left out, as TOML; comments are lost.
+  [[nodiscard]] std::string written() const;
+
  private:
   struct Document;
   struct Node;

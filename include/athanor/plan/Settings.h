@@ -19,7 +19,7 @@ struct Settings {
 
   bool operator==(const Settings&) const = default;
 
-  /// Where it differs from `from`, as "key = value" in TOML with the dotted key: what --set takes.
+  /// Where it differs from `from`, as "dotted.key=value" with the value in TOML: what --set takes.
   [[nodiscard]] std::vector<std::string> changes(const Settings& from) const;
   /// "8 × 4, bf16, checkpointing first:6, chunked loss": the switches that are on, for one column of a table.
   [[nodiscard]] std::string text() const;

@@ -1,0 +1,40 @@
+#pragma once
+#include <functional>
+#include <optional>
+#include <string>
+
+#include "athanor/core/Config.h"
+#include "athanor/models/Registry.h"
+#include "athanor/plan/Roofline.h"
+#include "athanor/rehearse/Rehearse.h"
+#include "athanor/train/Session.h"
+
+namespace athanor::cli {
+
+struct TrainingRehearsalOptions {
+  rehearse::Options rehearsal = {};
+  std::optional<train::SampleForm> form = {};  ///< Of the data; absent: of the model.
+  /// Micro-batches to a step, if the configuration was given fewer to rehearse; 0: as the configuration says.
+  std::int64_t accumulate = 0;
+  bool estimate_time = false;                  ///< Also counts the operators' work, which takes half as long again.
+  /// Looks at the session before its first step.
+  std::function<void(const train::Session&)> inspect = {};
+};
+
+struct TrainingRehearsal {
+  rehearse::Forecast forecast;
+  plan::Estimate step;  ///< Of one optimizer step with all its micro-batches; zero unless asked for.
+};
+
+/// Rehearses the training step that a configuration describes: model, optimizer, precision, memory settings, micro-batches
+/// of data.batch_size.
+TrainingRehearsal rehearse_training(const core::Config& config, const models::Registry& registry,
+                                    const TrainingRehearsalOptions& options = {});
+
+/// What the data give, if the configuration names data that are here; absent otherwise.
+std::optional<train::SampleForm> form_of_data(const core::Config& config);
+
+/// data.batch_size, with its default.
+std::int64_t batch_size_of(const core::Config& config);
+
+}  // namespace athanor::cli
