@@ -47,12 +47,9 @@ nlohmann::json to_json(const plan::Candidate& candidate, const plan::Settings& w
 }
 
 nlohmann::json to_json(const plan::Plan& plan, const PlanRequest& request, const plan::Settings& written) {
-  nlohmann::json json{{"gpu", request.gpu},
-                      {"budget", plan.budget.count},
-                      {"chosen", nullptr},
-                      {"candidates", nlohmann::json::array()},
-                      {"searched", plan.searched()},
-                      {"combinations", plan.combinations}};
+  nlohmann::json json{{"gpu", request.gpu},          {"budget", plan.budget.count},
+                      {"chosen", nullptr},           {"candidates", nlohmann::json::array()},
+                      {"searched", plan.searched()}, {"combinations", plan.combinations}};
   if (plan.chosen) json["chosen"] = to_json(*plan.chosen, written);
   for (const auto& candidate : plan.candidates) json["candidates"].push_back(to_json(candidate, written));
   return json;
@@ -86,8 +83,7 @@ PlanRequest request_of(const Options& options, const Context& context) {
     throw std::invalid_argument("plan: --budget must be > 0, got " + budget);
   if (request.gpu.empty()) {
     request.gpu = "A100 80GB";
-    if (!context.quiet)
-      *context.err << "plan: kernels and rates of an A100, since no --gpu was given\n";
+    if (!context.quiet) *context.err << "plan: kernels and rates of an A100, since no --gpu was given\n";
   }
   return request;
 }
@@ -120,7 +116,8 @@ void run(const Options& options, Context& context) {
 }  // namespace
 
 void add_plan(CLI::App& root, Context& context) {
-  auto* command = root.add_subcommand("plan", "Find settings that fit a GPU or a budget, fastest first, by rehearsing them");
+  auto* command =
+      root.add_subcommand("plan", "Find settings that fit a GPU or a budget, fastest first, by rehearsing them");
   auto options = std::make_shared<Options>();
   command->add_option("config", options->config, "Configuration (TOML)")->required();
   command->add_option("--set", options->overrides, "key=value, overrides the configuration; may be repeated")

@@ -61,9 +61,10 @@ void check_contradictions(const core::Config& config, const plan::Settings& writ
   const auto memory = config.table("memory");
   if (!written.optimizer_in_backward) return;
   if (config.table("train").has("accumulate") && written.accumulate > 1)
-    memory.reject("optimizer_in_backward",
-                  fmt::format("contradicts train.accumulate = {}: a gradient is complete only after the last micro-batch",
-                              written.accumulate));
+    memory.reject(
+        "optimizer_in_backward",
+        fmt::format("contradicts train.accumulate = {}: a gradient is complete only after the last micro-batch",
+                    written.accumulate));
   if (const auto reason = against_in_backward(config); !reason.empty())
     memory.reject("optimizer_in_backward", "contradicts " + reason);
 }
@@ -103,8 +104,7 @@ plan::Space space_of(const core::Config& config, const plan::Settings& written, 
   space.effective_batch = written.micro_batch * written.accumulate;
   space.micro_batches = config.table("train").has("accumulate") ? std::vector{written.micro_batch}
                                                                 : micro_batches_of(space.effective_batch);
-  space.precisions =
-      config.table("precision").has("compute") ? std::vector{written.precision} : precisions_of(gpu);
+  space.precisions = config.table("precision").has("compute") ? std::vector{written.precision} : precisions_of(gpu);
   const bool by_budget = written.checkpointing == "budget";
   space.checkpointing = memory.has("checkpointing") && !by_budget ? std::vector{written.checkpointing}
                                                                   : plan::checkpointing_of(traits.blocks);
@@ -112,8 +112,7 @@ plan::Space space_of(const core::Config& config, const plan::Settings& written, 
     space.chunked_loss = {written.chunked_loss};
   else if (traits.linear_head)
     space.chunked_loss = {false, true};
-  space.offload = memory.has("offload") ? std::vector{written.offload}
-                                        : std::vector<std::string>{"off", "activations"};
+  space.offload = memory.has("offload") ? std::vector{written.offload} : std::vector<std::string>{"off", "activations"};
   if (memory.has("optimizer_in_backward"))
     space.optimizer_in_backward = {written.optimizer_in_backward};
   else if (against_in_backward(config).empty())
@@ -139,9 +138,10 @@ Question ask(const PlanRequest& request) {
   const auto& policy = question.written.checkpointing;
   if (policy != "off" && traits.blocks == 0)
     config.table("memory").reject(
-        "checkpointing", fmt::format("= \"{}\", but the model lists no blocks: derive it from athanor::nn::Blocks, "
-                                     "return their number from block_count() and call each as run_block(index, block, x)",
-                                     policy));
+        "checkpointing",
+        fmt::format("= \"{}\", but the model lists no blocks: derive it from athanor::nn::Blocks, "
+                    "return their number from block_count() and call each as run_block(index, block, x)",
+                    policy));
   question.space = space_of(config, question.written, traits, gpu);
   if (policy == "budget") question.written.checkpointing = "off";
   return question;
@@ -149,10 +149,14 @@ Question ask(const PlanRequest& request) {
 
 plan::Cost rehearse_setting(const PlanRequest& request, const Question& question, const plan::Settings& settings) {
   constexpr std::int64_t enough = 2;  // the third micro-batch is like the second
-  auto overrides = settings.changes({.micro_batch = 0, .accumulate = 0, .precision = "", .checkpointing = "",
+  auto overrides = settings.changes({.micro_batch = 0,
+                                     .accumulate = 0,
+                                     .precision = "",
+                                     .checkpointing = "",
                                      .chunked_loss = !settings.chunked_loss,
                                      .optimizer_in_backward = !settings.optimizer_in_backward,
-                                     .optimizer_states = question.written.optimizer_states, .offload = ""});
+                                     .optimizer_states = question.written.optimizer_states,
+                                     .offload = ""});
   overrides.push_back(fmt::format("train.accumulate = {}", std::min(settings.accumulate, enough)));
   const auto rehearsal = rehearse_training(request.config(overrides), *request.models,
                                            {.rehearsal = {.gpu = request.gpu, .steps = 2},
@@ -163,16 +167,14 @@ plan::Cost rehearse_setting(const PlanRequest& request, const Question& question
   plan::Cost cost{Bytes{forecast.peak.reserved.high}, Bytes{forecast.peak.process.high}, rehearsal.step.seconds, {}};
   for (std::size_t i = 0; i < rehearse::category_count; ++i)
     if (forecast.by_category[i] > 0)
-      cost.by_category.emplace_back(rehearse::name(static_cast<rehearse::Category>(i)),
-                                    Bytes{forecast.by_category[i]});
+      cost.by_category.emplace_back(rehearse::name(static_cast<rehearse::Category>(i)), Bytes{forecast.by_category[i]});
   return cost;
 }
 
 plan::Plan make_plan(const PlanRequest& request, const Question& question) {
   const auto usable = gpu::Table::standard().find(request.gpu).usable;
   return plan::search(
-      question.space,
-      [&](const plan::Settings& settings) { return rehearse_setting(request, question, settings); },
+      question.space, [&](const plan::Settings& settings) { return rehearse_setting(request, question, settings); },
       {.process = request.budget.value_or(usable), .preferred = question.written, .progress = request.progress});
 }
 

@@ -19,7 +19,7 @@ using MakeConfig = std::function<core::Config(std::span<const std::string> overr
 struct PlanRequest {
   MakeConfig config;
   const models::Registry* models = nullptr;
-  std::string gpu;                ///< Whose kernels, rates and, without a budget, memory count.
+  std::string gpu;                   ///< Whose kernels, rates and, without a budget, memory count.
   std::optional<Bytes> budget = {};  ///< Absent: what the GPU has usable.
   std::function<bool(std::int64_t rehearsed)> progress = nullptr;
 };

@@ -16,7 +16,7 @@ struct TrainingRehearsalOptions {
   std::optional<train::SampleForm> form = {};  ///< Of the data; absent: of the model.
   /// Micro-batches to a step, if the configuration was given fewer to rehearse; 0: as the configuration says.
   std::int64_t accumulate = 0;
-  bool estimate_time = false;                  ///< Also counts the operators' work, which takes half as long again.
+  bool estimate_time = false;  ///< Also counts the operators' work, which takes half as long again.
   /// Looks at the session before its first step.
   std::function<void(const train::Session&)> inspect = {};
 };
@@ -26,8 +26,8 @@ struct TrainingRehearsal {
   plan::Estimate step;  ///< Of one optimizer step with all its micro-batches; zero unless asked for.
 };
 
-/// Rehearses the training step that a configuration describes: model, optimizer, precision, memory settings, micro-batches
-/// of data.batch_size.
+/// Rehearses the training step that a configuration describes: model, optimizer, precision, memory settings,
+/// micro-batches of data.batch_size.
 TrainingRehearsal rehearse_training(const core::Config& config, const models::Registry& registry,
                                     const TrainingRehearsalOptions& options = {});
 

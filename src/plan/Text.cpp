@@ -16,14 +16,16 @@ using core::Ink;
 
 void add_row(core::TextTable& table, const Candidate& candidate, const Plan& plan, const core::Terminal& terminal,
              bool chosen) {
-  const double share =
-      static_cast<double>(candidate.cost.process.count) / static_cast<double>(std::max<std::int64_t>(plan.budget.count, 1));
+  const double share = static_cast<double>(candidate.cost.process.count) /
+                       static_cast<double>(std::max<std::int64_t>(plan.budget.count, 1));
   const auto ink = !candidate.fits ? Ink::bad : share > 0.95 ? Ink::warning : Ink::good;
   table.add({chosen ? core::paint(terminal.unicode ? "▸" : ">", Ink::accent, terminal) : "",
              core::paint(core::bar(share, 12, terminal), ink, terminal), candidate.cost.process.text(),
              core::paint(core::duration(candidate.cost.seconds_per_step), chosen ? Ink::strong : Ink::plain, terminal),
              core::paint(candidate.settings.text(), chosen ? Ink::strong : Ink::plain, terminal),
-             candidate.fits ? "" : core::paint((candidate.cost.process - plan.budget).text() + " too much", Ink::bad, terminal)});
+             candidate.fits
+                 ? ""
+                 : core::paint((candidate.cost.process - plan.budget).text() + " too much", Ink::bad, terminal)});
 }
 
 std::string table_of(const Plan& plan, const TextOptions& options, const core::Terminal& terminal) {
@@ -56,17 +58,19 @@ std::string composition(const Cost& cost) {
 std::string explain_miss(const Plan& plan, const TextOptions& options) {
   const auto* miss = plan.nearest_miss();
   if (miss == nullptr) return "nothing was rehearsed";
-  std::string text = fmt::format("nothing fits {}: the nearest, {}, takes {}, {} too much; at its peak {}", plan.budget.text(),
-                                 miss->settings.text(), miss->cost.process.text(),
+  std::string text = fmt::format("nothing fits {}: the nearest, {}, takes {}, {} too much; at its peak {}",
+                                 plan.budget.text(), miss->settings.text(), miss->cost.process.text(),
                                  (miss->cost.process - plan.budget).text(), composition(miss->cost));
   Bytes fixed;
   for (const auto& [name, bytes] : miss->cost.by_category)
     if (name == "parameters" || name == "optimizer") fixed += bytes;
   text += fixed > plan.budget
-              ? fmt::format("\nparameters and optimizer state alone are {}: a smaller model or a GPU with more memory than {}",
-                            fixed.text(), options.gpu)
-              : fmt::format("\nit would fit with a budget of {}, or with fewer layers, a shorter sequence or smaller images",
-                            miss->cost.process.text());
+              ? fmt::format(
+                    "\nparameters and optimizer state alone are {}: a smaller model or a GPU with more memory than {}",
+                    fixed.text(), options.gpu)
+              : fmt::format(
+                    "\nit would fit with a budget of {}, or with fewer layers, a shorter sequence or smaller images",
+                    miss->cost.process.text());
   return text;
 }
 

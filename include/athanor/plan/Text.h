@@ -8,10 +8,10 @@
 namespace athanor::plan {
 
 struct TextOptions {
-  std::string gpu;           ///< Name, for the first line.
-  Settings written = {};     ///< What the user's configuration says.
-  std::size_t fitting = 5;   ///< Rows of what fits.
-  std::size_t missing = 3;   ///< Rows of the nearest misses.
+  std::string gpu;          ///< Name, for the first line.
+  Settings written = {};    ///< What the user's configuration says.
+  std::size_t fitting = 5;  ///< Rows of what fits.
+  std::size_t missing = 3;  ///< Rows of the nearest misses.
 };
 
 /// The plan for people: a table of the best few and the nearest misses with a memory bar each, what the chosen one
