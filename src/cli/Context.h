@@ -14,7 +14,6 @@ struct Context {
   models::Registry models = models::Registry::builtin();  ///< And the user's own.
   bool json = false;
   bool quiet = false;
-  models::Registry models = models::Registry::builtin();  ///< What `model.kind` may be.
   int exit_code = 0;  ///< 3 where something does not fit, 130/143 where interrupted.
 };
 

@@ -20,6 +20,17 @@ plan::Estimate estimate_step(const std::vector<std::vector<plan::Work>>& micro_b
   return step;
 }
 
+// Makes every model without host memory, so that one larger than the host can be rehearsed.
+models::Registry weightless(const models::Registry& models, rehearse::Stage& stage) {
+  models::Registry registry;
+  for (const auto& name : models.names())
+    registry.add(name, [&models, &stage](const core::Config& table) {
+      const auto shapes_only = stage.without_host_memory();
+      return models.make(table);
+    });
+  return registry;
+}
+
 }  // namespace
 
 TrainingRehearsal rehearse_training(const core::Config& config, const models::Registry& registry,
@@ -29,8 +40,8 @@ TrainingRehearsal rehearse_training(const core::Config& config, const models::Re
   std::vector<std::vector<plan::Work>> micro_batches;
   TrainingRehearsal result;
   result.forecast = rehearse::rehearse(options.rehearsal, [&](torch::Device device, rehearse::Stage& stage) {
-    const auto shapes_only = stage.without_host_memory();
-    train::Session session(config, registry, {.device = device, .form = options.form, .run_steps = 1000});
+    const auto without_weights = weightless(registry, stage);
+    train::Session session(config, without_weights, {.device = device, .form = options.form, .run_steps = 1000});
     if (options.inspect) options.inspect(session);
     stage.watch(*session.model.module);
     if (accumulate == 0) accumulate = session.step_options.accumulate;
@@ -50,7 +61,7 @@ TrainingRehearsal rehearse_training(const core::Config& config, const models::Re
 }
 
 std::optional<train::SampleForm> form_of_data(const core::Config& config) {
-  if (!config.has("data")) return std::nullopt;
+  if (!config.table("data").has("kind")) return std::nullopt;
   try {
     const auto seed = static_cast<std::uint64_t>(config.table("run").integer("seed", 17));
     return train::form_of(data::open(config.table("data"), seed));
