@@ -49,8 +49,9 @@ plan::Settings written_settings(const core::Config& config) {
 
 // Why an optimizer cannot step in backward with what the user fixed; empty if it can.
 std::string against_in_backward(const core::Config& config) {
-  if (config.table("train").number("clip_norm", 0) > 0)
-    return "train.clip_norm, which needs all gradients at once (train.clip_value does not)";
+  if (config.table("train").number("clip_norm", 0) > 0) return "train.clip_norm, which needs all gradients at once";
+  if (config.table("train").number("clip_value", 0) > 0)
+    return "train.clip_value: gradients are gone before they could be clipped";
   if (config.table("precision").text("compute", "fp32") == "fp16")
     return "precision.compute = \"fp16\", whose scaler looks at all gradients before a step";
   if (config.table("optimizer").text("kind", "adamw") == "lbfgs") return "optimizer.kind = \"lbfgs\"";

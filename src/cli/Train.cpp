@@ -20,6 +20,7 @@
 #include "athanor/train/RunFolder.h"
 #include "athanor/train/TensorBoardLog.h"
 #include "cli/ReportFile.h"
+#include "cli/Budget.h"
 #include "cli/TrainRun.h"
 #include "cli/commands.h"
 
@@ -278,6 +279,7 @@ void add_train(CLI::App& root, Context& context) {
   command->add_flag("--print-config", flags->print_config, "Prints the whole configuration, defaults and sources");
   command->callback([flags, &context] {
     train::keep_freed_memory();
+    if (!fit_to_budget(flags->config, flags->set, context)) return;
     Training(*flags, context).go();
   });
 }

@@ -76,7 +76,9 @@ TrainRun::TrainRun(const TrainFlags& flags, Context& context)
   csv = config.table("log").boolean("csv", true);
   tensorboard = config.table("log").boolean("tensorboard", true);
   page = config.table("log").boolean("report", true);
+  // Read before the run was made: see Budget.h.
   (void)config.table("memory").text("budget", "auto");
+  (void)config.table("memory").text("gpu", "");
   config.reject_unknown();
 }
 

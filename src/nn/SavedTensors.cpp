@@ -1,12 +1,12 @@
 #include "athanor/nn/SavedTensors.h"
 
 #include <c10/core/GradMode.h>
-#include <torch/csrc/autograd/engine.h>
 
 #include <utility>
 #include <vector>
 
 #include "athanor/core/Error.h"
+#include "athanor/nn/HookedEngine.h"
 
 namespace athanor::nn {
 namespace {
@@ -27,30 +27,25 @@ class Hooks final : public torch::autograd::SavedVariableHooks {
   Unpack unpack_;
 };
 
-// LibTorch asks its engine for the hooks of every tensor it saves; only Python's engine answers. So ours is the stock
-// engine with an answer. It is put in place before main, so that all backward passes of a process share its threads
-// (each thread that multiplies owns a cuBLAS workspace), and it is never destroyed: its threads outlive main.
-class Engine final : public torch::autograd::Engine {
- public:
-  static torch::autograd::Engine& instance() {
-    static auto* engine = new Engine;
-    return *engine;
-  }
-  std::unique_ptr<torch::autograd::SavedVariableHooks> get_default_saved_variable_hooks() override {
-    if (scopes.empty()) return nullptr;
-    return std::make_unique<Hooks>(scopes.back());
-  }
-};
-
 [[maybe_unused]] const bool installed = [] {
-  torch::autograd::set_default_engine_stub(&Engine::instance);
+  torch::autograd::set_default_engine_stub(&HookedEngine::instance);
   return true;
 }();
 
 }  // namespace
 
+torch::autograd::Engine& HookedEngine::instance() {
+  static auto* engine = new HookedEngine;
+  return *engine;
+}
+
+std::unique_ptr<torch::autograd::SavedVariableHooks> HookedEngine::get_default_saved_variable_hooks() {
+  if (scopes.empty()) return nullptr;
+  return std::make_unique<Hooks>(scopes.back());
+}
+
 SavedTensorScope::SavedTensorScope(Pack pack) {
-  if (&torch::autograd::Engine::get_default_engine() != &Engine::instance())
+  if (dynamic_cast<HookedEngine*>(&torch::autograd::Engine::get_default_engine()) == nullptr)
     throw Error(
         "nn: another autograd engine is installed (a Python interpreter in this process?), so saved tensors "
         "cannot be checkpointed or offloaded here; use torch.utils.checkpoint there");

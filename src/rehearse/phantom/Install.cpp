@@ -3,13 +3,13 @@
 #include <ATen/Context.h>
 #include <c10/core/impl/DeviceGuardImplInterface.h>
 #include <fmt/format.h>
-#include <torch/csrc/autograd/engine.h>
 #include <torch/library.h>
 
 #include <map>
 #include <stdexcept>
 
 #include "athanor/core/Error.h"
+#include "athanor/nn/HookedEngine.h"
 #include "rehearse/phantom/Fallback.h"
 #include "rehearse/phantom/Guard.h"
 #include "rehearse/phantom/Hooks.h"
@@ -23,7 +23,7 @@ State* state = nullptr;  // the dispatcher is one for the process, and so is wha
 
 // Autograd starts its threads for the devices it finds at its first backward, perhaps before anyone rehearses. So a
 // rehearsal has an engine of its own; it lives until the process ends, as PyTorch's does.
-class Engine final : public torch::autograd::Engine {
+class Engine final : public nn::HookedEngine {
  public:
   static torch::autograd::Engine& current() {
     static auto* engines = new std::map<int, Engine*>;
@@ -85,7 +85,7 @@ Installation::Installation(State wanted) {
 Installation::~Installation() {
   user_rules_.clear();
   kernels_.reset();
-  torch::autograd::set_default_engine_stub(&torch::autograd::Engine::get_base_engine);
+  torch::autograd::set_default_engine_stub(&nn::HookedEngine::instance);
   set_guard(nullptr);
   remove_hooks();
   delete state;

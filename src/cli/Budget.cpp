@@ -1,0 +1,120 @@
+#include "cli/Budget.h"
+
+#include <fmt/format.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <nlohmann/json.hpp>
+#include <ostream>
+#include <stdexcept>
+
+#include "athanor/core/Error.h"
+#include "athanor/plan/Text.h"
+#include "cli/Planning.h"
+
+namespace athanor::cli {
+namespace {
+
+struct Verdict {
+  bool fits = false;
+  std::string checkpointing;  // where the budget chose it
+  std::string message;
+};
+
+std::string refusal(const PlanRequest& request, const Question& question, const plan::Cost& cost, Bytes budget) {
+  std::string text = fmt::format("memory.budget: a step needs {}, {} more than the budget of {}\n", cost.process.text(),
+                                 (cost.process - budget).text(), budget.text());
+  const auto plan = make_plan(request, question);
+  return text + plan::text(plan, {.gpu = request.gpu, .written = question.written}, {});
+}
+
+Verdict rehearse(const PlanRequest& request, bool choose) {
+  auto question = ask(request);
+  const auto budget = request.budget.value_or(gpu::Table::standard().find(request.gpu).usable);
+  if (!choose) {
+    const auto cost = rehearse_setting(request, question, question.written);
+    if (cost.process <= budget)
+      return {true, "", fmt::format("memory: {} of {} expected", cost.process.text(), budget.text())};
+    return {false, "", refusal(request, question, cost, budget)};
+  }
+  // The fewest checkpointed blocks that fit, everything else as written.
+  auto& space = question.space;
+  space = {.micro_batches = {question.written.micro_batch},
+           .effective_batch = question.written.micro_batch * question.written.accumulate,
+           .checkpointing = space.checkpointing,
+           .offload = {question.written.offload},
+           .optimizer_in_backward = {question.written.optimizer_in_backward},
+           .precisions = {question.written.precision},
+           .chunked_loss = {question.written.chunked_loss},
+           .optimizer_states = {question.written.optimizer_states}};
+  const auto plan = make_plan(request, question);
+  if (plan.chosen)
+    return {true, plan.chosen->settings.checkpointing,
+            fmt::format("memory: checkpointing {} keeps to {} of {}", plan.chosen->settings.checkpointing,
+                        plan.chosen->cost.process.text(), budget.text())};
+  return {false, "", plan::explain_miss(plan, {.gpu = request.gpu})};
+}
+
+// A real CUDA device and a phantom do not share a process, so where training may use one the rehearsal has its own.
+Verdict rehearse_apart(const PlanRequest& request, bool choose) {
+  int ends[2];
+  if (pipe(ends) != 0) throw Error("memory.budget: no pipe for the rehearsal's process");
+  const auto child = fork();
+  if (child < 0) throw Error("memory.budget: no process for the rehearsal");
+  if (child == 0) {
+    nlohmann::json answer;
+    try {
+      const auto verdict = rehearse(request, choose);
+      answer = {{"fits", verdict.fits}, {"checkpointing", verdict.checkpointing}, {"message", verdict.message}};
+    } catch (const std::invalid_argument& mistake) {
+      answer = {{"mistake", mistake.what()}};
+    } catch (const std::exception& error) {
+      answer = {{"error", error.what()}};
+    }
+    const auto text = answer.dump();
+    const bool whole = write(ends[1], text.data(), text.size()) == static_cast<ssize_t>(text.size());
+    _exit(whole ? 0 : 1);
+  }
+  close(ends[1]);
+  std::string text;
+  char buffer[4096];
+  for (ssize_t count; (count = read(ends[0], buffer, sizeof buffer)) > 0;)
+    text.append(buffer, static_cast<std::size_t>(count));
+  close(ends[0]);
+  waitpid(child, nullptr, 0);
+  const auto answer = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
+  if (!answer.is_object()) throw Error("memory.budget: the rehearsal's process ended without an answer");
+  if (answer.contains("mistake")) throw std::invalid_argument(answer["mistake"].get<std::string>());
+  if (answer.contains("error")) throw Error(answer["error"].get<std::string>());
+  return {answer["fits"], answer["checkpointing"], answer["message"]};
+}
+
+}  // namespace
+
+bool fit_to_budget(const std::string& path, std::vector<std::string>& overrides, Context& context) {
+  const auto config = core::Config::from_file(path, overrides);
+  const auto memory = config.table("memory");
+  const auto budget = memory.text("budget", "auto");
+  const bool choose = memory.text("checkpointing", "off") == "budget";
+  if (budget == "auto" && !choose) return true;
+  PlanRequest request;
+  request.config = [&](std::span<const std::string> more) {
+    auto all = overrides;
+    all.insert(all.end(), more.begin(), more.end());
+    return core::Config::from_file(path, all);
+  };
+  request.models = &context.models;
+  request.gpu = memory.text("gpu", "A100 80GB");
+  if (budget != "auto") request.budget = Bytes::parse(budget);
+  const bool may_use_cuda = config.table("run").text("device", "auto") != "cpu";
+  const auto verdict = may_use_cuda ? rehearse_apart(request, choose) : rehearse(request, choose);
+  if (!verdict.fits)
+    *context.err << context.name << ": " << verdict.message << '\n';
+  else if (!context.quiet)
+    *context.err << verdict.message << '\n';
+  if (verdict.fits && choose) overrides.push_back(fmt::format("memory.checkpointing=\"{}\"", verdict.checkpointing));
+  if (!verdict.fits) context.exit_code = 3;
+  return verdict.fits;
+}
+
+}  // namespace athanor::cli
