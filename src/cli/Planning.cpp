@@ -158,7 +158,7 @@ plan::Cost rehearse_setting(const PlanRequest& request, const Question& question
                                      .optimizer_in_backward = !settings.optimizer_in_backward,
                                      .optimizer_states = question.written.optimizer_states,
                                      .offload = ""});
-  overrides.push_back(fmt::format("train.accumulate = {}", std::min(settings.accumulate, enough)));
+  overrides.push_back(fmt::format("train.accumulate={}", std::min(settings.accumulate, enough)));
   const auto rehearsal = rehearse_training(request.config(overrides), *request.models,
                                            {.rehearsal = {.gpu = request.gpu, .steps = 2},
                                             .form = question.form,

@@ -2,6 +2,8 @@
 
 #include <torch/optim.h>
 
+#include "athanor/optim/Optimizer.h"
+
 namespace athanor::memory {
 namespace {
 
@@ -15,6 +17,11 @@ bool collect(std::vector<at::Tensor>& tensors, torch::optim::OptimizerParamState
 
 #define ATHANOR_READ(name) [](auto* typed) { return typed->name(); }
 void collect_any(std::vector<at::Tensor>& tensors, torch::optim::OptimizerParamState& state) {
+  if (const auto* ours = dynamic_cast<const optim::ParamState*>(&state)) {
+    tensors.insert(tensors.end(), ours->slots.begin(), ours->slots.end());
+    tensors.push_back(ours->device_step);
+    return;
+  }
   using namespace torch::optim;  // NOLINT: names of one library, in one function
   collect<AdamWParamState>(tensors, state, ATHANOR_READ(exp_avg), ATHANOR_READ(exp_avg_sq),
                            ATHANOR_READ(max_exp_avg_sq)) ||

@@ -9,6 +9,7 @@
 #include <set>
 #include <stdexcept>
 
+#include "athanor/optim/Optimizer.h"
 #include "memory/OptimizerTensors.h"
 
 namespace athanor::memory {
@@ -121,6 +122,7 @@ Released release(std::shared_ptr<torch::nn::Module> module, ReleaseOptions optio
   if (options.optimizer != nullptr) {
     options.optimizer->state().clear();
     for (auto& group : options.optimizer->param_groups()) group.params().clear();
+    if (auto* ours = dynamic_cast<optim::Optimizer*>(options.optimizer)) ours->refresh();
   }
   const std::weak_ptr<torch::nn::Module> handle = module;
   module.reset();

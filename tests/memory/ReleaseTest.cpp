@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 #include <torch/torch.h>
 
+#include "athanor/optim/Adam.h"
 #include "support/CountingAllocator.h"
 
 namespace athanor::memory {
@@ -37,6 +38,15 @@ TEST(Release, EverythingComesFreeAndIsCounted) {
   EXPECT_TRUE(released.rest.empty()) << released.text();
   EXPECT_EQ(memory.live(), before) << "of " << held;
   EXPECT_TRUE(net.is_empty());
+}
+
+TEST(Release, SeesTheStateOfOurOptimizers) {
+  Net net;
+  optim::AdamW optimizer(net->parameters(), {.lr = 1e-3});
+  train_a_step(net, optimizer);
+  const auto released = release(std::move(net), {.optimizer = &optimizer});
+  EXPECT_GE(released.held.count, 4 * parameters + buffers);
+  EXPECT_EQ(released.freed, released.held) << released.text();
 }
 
 std::string holder_of(const Released& released, const std::string& what) {

@@ -1,0 +1,145 @@
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <nlohmann/json.hpp>
+
+#include "athanor/core/Config.h"
+#include "cli/Harness.h"
+#include "cli/Planning.h"
+
+namespace athanor::cli {
+namespace {
+
+using harness::Desk;
+using nlohmann::json;
+
+constexpr const char* gpt =
+    "[run]\ndevice = \"cpu\"\n[data]\nbatch_size = 8\n[model]\nkind = \"gpt\"\nlayers = 4\nheads = 4\nwidth = 64\n"
+    "block = 64\nvocabulary = 4096\n[optimizer]\nkind = \"adamw\"\nlr = 1e-3\n";
+
+struct PlanDesk : Desk {
+  explicit PlanDesk(const std::string& name) : Desk("plan-" + name) { write("gpt.toml", gpt); }
+  [[nodiscard]] harness::Result plan(std::vector<std::string> more) const {
+    std::vector<std::string> words{"plan", path("gpt.toml"), "--quiet"};
+    words.insert(words.end(), more.begin(), more.end());
+    return harness::run(words);
+  }
+};
+
+// Few enough to try all.
+const std::vector<std::string> few{"--set", "precision.compute=bf16", "--set", "optimizer.states=same",
+                                   "--set", "memory.offload=off"};
+
+PlanRequest request_for(const PlanDesk& desk, const models::Registry& models, Bytes budget) {
+  return {.config =
+              [&desk](std::span<const std::string> more) {
+                std::vector<std::string> all{"precision.compute=bf16", "optimizer.states=same", "memory.offload=off"};
+                all.insert(all.end(), more.begin(), more.end());
+                return core::Config::from_file(desk.path("gpt.toml"), all);
+              },
+          .models = &models,
+          .gpu = "RTX 4090",
+          .budget = budget};
+}
+
+TEST(Plan, TheSearchAgreesWithRehearsingEverySetting) {
+  const PlanDesk desk("brute");
+  const auto models = models::Registry::builtin();
+  auto request = request_for(desk, models, Bytes{0});
+  const auto question = ask(request);
+  std::vector<plan::Cost> all;
+  for (const auto& settings : question.space.all()) all.push_back(rehearse_setting(request, question, settings));
+  ASSERT_GT(all.size(), 40);
+  std::int64_t least = INT64_MAX, most = 0;
+  for (const auto& cost : all) {
+    least = std::min(least, cost.process.count);
+    most = std::max(most, cost.process.count);
+  }
+  double before = INFINITY;
+  for (int i = 0; i <= 4; ++i) {
+    request.budget = Bytes{least + (most - least) * i / 4};
+    const auto plan = make_plan(request, question);
+    double best = INFINITY;
+    for (const auto& cost : all)
+      if (cost.process <= *request.budget) best = std::min(best, cost.seconds_per_step);
+    ASSERT_TRUE(plan.chosen);
+    EXPECT_NEAR(plan.chosen->cost.seconds_per_step, best, 1e-9) << i;
+    EXPECT_LE(plan.chosen->cost.seconds_per_step, before);
+    EXPECT_LT(plan.searched(), plan.combinations);
+    before = plan.chosen->cost.seconds_per_step;
+  }
+}
+
+TEST(Plan, WritesAConfigurationThatKeepsWhatTheUserWrote) {
+  const PlanDesk desk("out");
+  const auto result =
+      desk.plan({"--gpu", "RTX 4090", "--json", "--out", desk.path("planned.toml"), "--svg", desk.path("plan.svg"),
+                 "--set", "precision.compute=bf16", "--set", "memory.chunked_loss=true"});
+  ASSERT_EQ(result.code, 0) << result.err;
+  const auto outcome = json::parse(result.out);
+  for (const char* key : {"chosen", "candidates", "searched", "seconds"}) EXPECT_TRUE(outcome.contains(key)) << key;
+  for (const auto& candidate : outcome["candidates"]) {
+    EXPECT_EQ(candidate["settings"]["precision"], "bf16");
+    EXPECT_EQ(candidate["settings"]["chunked_loss"], true);
+    EXPECT_EQ(candidate["settings"]["batch_size"].get<int>() * candidate["settings"]["accumulate"].get<int>(), 8);
+    EXPECT_GE(candidate["process"], candidate["peak_reserved"]);
+  }
+  const auto planned = core::Config::from_file(desk.path("planned.toml"));
+  EXPECT_EQ(planned.table("model").integer("layers", 0), 4);
+  EXPECT_EQ(planned.table("precision").text("compute", ""), "bf16");
+  EXPECT_NE(std::filesystem::file_size(desk.path("plan.svg")), 0);
+}
+
+TEST(Plan, AHopelessBudgetIsExit3WithTheNearestMiss) {
+  const PlanDesk desk("hopeless");
+  auto words = few;
+  words.insert(words.end(), {"--gpu", "RTX 4090", "--budget", "1MiB", "--json"});
+  const auto result = desk.plan(words);
+  EXPECT_EQ(result.code, 3);
+  EXPECT_EQ(json::parse(result.out)["chosen"], nullptr);
+  EXPECT_NE(result.err.find("parameters"), std::string::npos) << result.err;
+  EXPECT_NE(result.err.find("too much"), std::string::npos) << result.err;
+}
+
+TEST(Plan, MistakesAreNamed) {
+  const PlanDesk desk("mistakes");
+  const auto expect = [&](std::vector<std::string> words, std::vector<std::string> parts) {
+    const auto result = desk.plan(std::move(words));
+    EXPECT_EQ(result.code, 2) << result.err;
+    for (const auto& part : parts) EXPECT_NE(result.err.find(part), std::string::npos) << part << " in " << result.err;
+  };
+  expect({}, {"--gpu", "--budget"});
+  expect({"--gpu", "RTX 4099"}, {"RTX 4090"});
+  expect({"--gpu", "T4", "--set", "memory.optimizer_in_backward=true", "--set", "train.accumulate=4"},
+         {"optimizer_in_backward", "accumulate"});
+  expect({"--gpu", "T4", "--set", "memory.optimizer_in_backward=true", "--set", "train.clip_norm=1"},
+         {"optimizer_in_backward", "clip_norm"});
+  expect({"--gpu", "T4", "--set", "memory.checkpointing=all", "--set", "model={kind=\"mlp\", inputs=4, classes=2}"},
+         {"no blocks", "block_count"});
+}
+
+TEST(Budget, TrainingRefusesWithThePlanAndTrainsWhatFits) {
+  const Desk desk("budget");
+  const auto refused = desk.train({"--set", "memory.budget=1MiB", "--set", "run.device=cpu"});
+  EXPECT_EQ(refused.code, 3) << refused.err;
+  EXPECT_NE(refused.err.find("memory.budget"), std::string::npos) << refused.err;
+  EXPECT_FALSE(std::filesystem::exists(desk.folder / "run"));
+  const auto trained = desk.train({"--set", "memory.budget=2GiB", "--set", "run.device=cpu"});
+  EXPECT_EQ(trained.code, 0) << trained.err;
+}
+
+TEST(Lean, OptimizerInBackwardTrainsToTheSameBits) {
+  const Desk desk("lean");
+  const auto value = [&](std::vector<std::string> more) {
+    std::vector<std::string> words{"--json", "--set", "run.device=cpu"};
+    words.insert(words.end(), more.begin(), more.end());
+    std::filesystem::remove_all(desk.folder / "run");
+    const auto result = desk.train(words);
+    EXPECT_EQ(result.code, 0) << result.err;
+    return json::parse(result.out)["final"].dump();
+  };
+  EXPECT_EQ(value({}), value({"--set", "memory.optimizer_in_backward=true"}));
+}
+
+}  // namespace
+}  // namespace athanor::cli
