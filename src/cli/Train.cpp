@@ -19,8 +19,8 @@
 #include "athanor/train/Progress.h"
 #include "athanor/train/RunFolder.h"
 #include "athanor/train/TensorBoardLog.h"
-#include "cli/ReportFile.h"
 #include "cli/Budget.h"
+#include "cli/ReportFile.h"
 #include "cli/TrainRun.h"
 #include "cli/commands.h"
 
