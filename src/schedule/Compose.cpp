@@ -62,12 +62,14 @@ double draw(const NoiseOptions& options, std::int64_t step) {
 
 }  // namespace
 
-Schedule sequential(std::vector<Schedule> parts, std::vector<std::int64_t> milestones) {
+namespace {
+
+Schedule in_sequence(const std::string& kind, std::vector<Schedule> parts, std::vector<std::int64_t> milestones) {
   require_milestones(parts, milestones);
   std::vector<std::int64_t> begins{0};
   begins.insert(begins.end(), milestones.begin(), milestones.end());
   for (std::size_t i = 0; i + 1 < parts.size(); ++i) require_room(parts[i], begins[i + 1] - begins[i]);
-  Traits traits{.name = "sequential"};
+  Traits traits{.name = kind};
   {
     // Parts without a step say nothing of the whole.
     std::vector<Schedule> used;
@@ -77,10 +79,10 @@ Schedule sequential(std::vector<Schedule> parts, std::vector<std::int64_t> miles
       used.push_back(parts[i]);
       from.push_back(begins[i]);
     }
-    traits = traits_of_parts("sequential", used, from);
+    traits = traits_of_parts(kind, used, from);
   }
   for (std::size_t i = 0; i < milestones.size(); ++i)
-    traits.landmarks.push_back({milestones[i], fmt::format("sequential: milestone {}", milestones[i])});
+    traits.landmarks.push_back({milestones[i], fmt::format("{}: milestone {}", kind, milestones[i])});
   traits.horizon = saturating_add(begins.back(), parts.back().horizon());
   if (const auto last = parts.back().last_step()) traits.last_step = saturating_add(begins.back(), *last);
   return make(std::move(traits),
@@ -89,6 +91,12 @@ Schedule sequential(std::vector<Schedule> parts, std::vector<std::int64_t> miles
                 const auto i = static_cast<std::size_t>(part);
                 return parts[i].rule().at(t - begins[i], base_lr);
               });
+}
+
+}  // namespace
+
+Schedule sequential(std::vector<Schedule> parts, std::vector<std::int64_t> milestones) {
+  return in_sequence("sequential", std::move(parts), std::move(milestones));
 }
 
 Schedule join(std::vector<Leg> legs) {
@@ -102,7 +110,7 @@ Schedule join(std::vector<Leg> legs) {
     end = saturating_add(end, legs[i].length);
     if (i + 1 < legs.size()) milestones.push_back(end);
   }
-  return sequential(std::move(parts), std::move(milestones));
+  return in_sequence("join", std::move(parts), std::move(milestones));
 }
 
 Schedule chained(std::vector<Schedule> parts) {

@@ -41,7 +41,9 @@ std::optional<double> steepest(const std::vector<RangePoint>& points, const Rang
     const auto& after = points[static_cast<std::size_t>(i + 1)];
     const double run = options.sweep == Sweep::exponential ? std::log(after.lr / before.lr) : after.lr - before.lr;
     const double here = (after.smoothed - before.smoothed) / run;
-    if (here >= slope) continue;
+    // A flat loss falls by a rounding here and there; that is no slope.
+    const bool falls = before.smoothed - after.smoothed > 1e-9 * std::abs(before.smoothed);
+    if (!falls || here >= slope) continue;
     slope = here;
     best = points[static_cast<std::size_t>(i)].lr;
   }
