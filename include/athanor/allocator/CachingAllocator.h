@@ -36,8 +36,8 @@ struct DeviceOptions {
 };
 
 /// An exact model of PyTorch's CUDA caching allocator for one device: no GPU, no memory, the same decisions.
-/// Drive it with what a program does to the real one; it says what the real one would have answered. A call costs well
-/// under 0.1 µs. Not thread-safe.
+/// Drive it with what a program does to the real one; it says what the real one would have answered. Not
+/// thread-safe. What a call costs: bench/allocator.cpp.
 /// Source: c10/cuda/CUDACachingAllocator.cpp of PyTorch 2.6 to 2.15.
 class CachingAllocator {
  public:
