@@ -8,6 +8,7 @@
 
 #include "athanor/core/Bytes.h"
 #include "athanor/core/Format.h"
+#include "athanor/core/Markup.h"
 #include "athanor/plot/Chart.h"
 
 namespace athanor::cli {
@@ -30,23 +31,6 @@ constexpr std::array<const char*, named_holders> dark{"#5aa9ff", "#52cf74", "#cf
 
 std::string text(std::int64_t bytes) {
   return Bytes{bytes}.text();
-}
-
-std::string escaped(std::string_view raw) {
-  std::string out;
-  for (const char c : raw) {
-    if (c == '&')
-      out += "&amp;";
-    else if (c == '<')
-      out += "&lt;";
-    else if (c == '>')
-      out += "&gt;";
-    else if (c == '"')
-      out += "&quot;";
-    else if (static_cast<unsigned char>(c) >= 0x20)
-      out += c;
-  }
-  return out;
 }
 
 std::string map_style() {
@@ -124,7 +108,7 @@ std::string legend(int x, int y, const std::string& css, const std::string& labe
   return fmt::format(
       "<rect x=\"{}\" y=\"{}\" width=\"11\" height=\"11\" class=\"{}\"/><text x=\"{}\" y=\"{}\" "
       "class=\"am-i\">{}</text>\n",
-      x, y, css, x + 17, y + 10, escaped(label));
+      x, y, css, x + 17, y + 10, core::escaped(label));
 }
 
 std::string clipped(std::string label, std::size_t most) {
@@ -207,7 +191,8 @@ std::string table(const std::vector<std::vector<std::string>>& cells) {
   std::string html = "<table>";
   for (std::size_t i = 0; i < cells.size(); ++i) {
     html += "<tr>";
-    for (const std::string& cell : cells[i]) html += fmt::format("<{0}>{1}</{0}>", i == 0 ? "th" : "td", escaped(cell));
+    for (const std::string& cell : cells[i])
+      html += fmt::format("<{0}>{1}</{0}>", i == 0 ? "th" : "td", core::escaped(cell));
     html += "</tr>\n";
   }
   return html + "</table>\n";
@@ -257,14 +242,14 @@ std::string replay_page(const ReplayReport& report) {
       "tabular-nums}th{font-weight:600;border-bottom:1px solid "
       "#8886}svg{max-width:100%;height:auto}.advice{padding:.7em 1em;"
       "border-left:4px solid #0b62c4;background:#8881}code{font-size:.95em}.quiet{opacity:.7}</style>\n";
-  html += fmt::format("<h1>{}</h1>\n<p>Device {}, {} events. {}</p>\n", escaped(report.file), report.history->device,
-                      core::grouped(static_cast<long long>(report.history->events)),
+  html += fmt::format("<h1>{}</h1>\n<p>Device {}, {} events. {}</p>\n", core::escaped(report.file),
+                      report.history->device, core::grouped(static_cast<long long>(report.history->events)),
                       fidelity.exact() ? "The model reproduces every address and every segment of this history."
                                        : "The model does not reproduce this history in every event; see below.");
-  html += fmt::format("<p class=\"advice\">{}{}</p>\n", escaped(report.advice.sentence),
+  html += fmt::format("<p class=\"advice\">{}{}</p>\n", core::escaped(report.advice.sentence),
                       report.advice.conf.empty() ? ""
                                                  : fmt::format("<br><code>export PYTORCH_CUDA_ALLOC_CONF={}</code>",
-                                                               escaped(report.advice.conf)));
+                                                               core::escaped(report.advice.conf)));
   html += memory_over_time(report) + segment_map(report);
   html += "<h2>Under other settings</h2>\n";
   std::vector<std::vector<std::string>> cells{{"settings", "peak reserved", "retries", "fits"}};
@@ -286,7 +271,7 @@ std::string replay_page(const ReplayReport& report) {
       fmt::format("<h2>Faithfulness</h2>\n<p>Addresses {} of {}, segments taken {} of {}, given back {} of {}.</p>\n",
                   fidelity.addresses.matched, fidelity.addresses.recorded, fidelity.segment_allocs.matched,
                   fidelity.segment_allocs.recorded, fidelity.segment_frees.matched, fidelity.segment_frees.recorded);
-  for (const std::string& note : report.notes) html += fmt::format("<p class=\"quiet\">{}</p>\n", escaped(note));
+  for (const std::string& note : report.notes) html += fmt::format("<p class=\"quiet\">{}</p>\n", core::escaped(note));
   return html + "</html>\n";
 }
 

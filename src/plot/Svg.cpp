@@ -5,6 +5,7 @@
 #include <cmath>
 #include <string>
 
+#include "athanor/core/Markup.h"
 #include "athanor/plot/Chart.h"
 #include "plot/Thin.h"
 #include "plot/Ticks.h"
@@ -37,30 +38,6 @@ std::string style() {
          rules(kDark, "#12161c", "#e6e9ee", "#9aa4b0", "#2a3039") + "}</style>\n";
 }
 
-std::string escaped(const std::string& text) {
-  std::string safe;
-  for (const char c : text) {
-    switch (c) {
-      case '&':
-        safe += "&amp;";
-        break;
-      case '<':
-        safe += "&lt;";
-        break;
-      case '>':
-        safe += "&gt;";
-        break;
-      case '"':
-        safe += "&quot;";
-        break;
-      default:
-        // XML allows no other control characters.
-        if (static_cast<unsigned char>(c) >= 0x20 || c == '\t' || c == '\n') safe += c;
-    }
-  }
-  return safe;
-}
-
 // One decimal is a tenth of a pixel; "12.0" is written "12".
 std::string px(double value) {
   std::string text = fmt::format("{:.1f}", value);
@@ -75,7 +52,7 @@ double text_width(const std::string& text) {
 
 std::string label(double x, double y, const char* anchor, const std::string& css, const std::string& text) {
   return fmt::format("<text x=\"{}\" y=\"{}\" text-anchor=\"{}\" class=\"{}\">{}</text>\n", px(x), px(y), anchor, css,
-                     escaped(text));
+                     core::escaped(text));
 }
 
 class Drawing {
@@ -100,7 +77,8 @@ class Drawing {
         "<svg xmlns=\"http://www.w3.org/2000/svg\" class=\"ach\" role=\"img\" viewBox=\"0 0 {0} {1}\" "
         "width=\"{0}\" height=\"{1}\" style=\"max-width:100%;height:auto\">\n",
         size_.width, size_.height);
-    out_ += "<title>" + escaped(chart_.title.empty() ? chart_.y.label + " over " + chart_.x.label : chart_.title) +
+    out_ += "<title>" +
+            core::escaped(chart_.title.empty() ? chart_.y.label + " over " + chart_.x.label : chart_.title) +
             "</title>\n" + style();
     out_ += fmt::format("<rect class=\"ach-paper\" width=\"{}\" height=\"{}\" rx=\"8\"/>\n", size_.width, size_.height);
     top_ = 14;
@@ -204,7 +182,7 @@ class Drawing {
       const double left = stroke.front().x * width;
       const double right = stroke.back().x * width;
       out_ += fmt::format("<path class=\"ach-f{}\" d=\"M{} {}{}L{} {}Z\"><title>{}</title></path>\n", colour, px(left),
-                          px(floor), points(stroke, width, height, 'L'), px(right), px(floor), escaped(top.name));
+                          px(floor), points(stroke, width, height, 'L'), px(right), px(floor), core::escaped(top.name));
     }
   }
 
@@ -219,7 +197,7 @@ class Drawing {
           "<path class=\"ach-line ach-l{}\" stroke-width=\"{}\" stroke-linejoin=\"round\"{} d=\"{}\">"
           "<title>{}</title></path>\n",
           colour, series.faint ? "1" : "2", series.faint ? " stroke-opacity=\"0.45\"" : "",
-          points(stroke, width, height, 'M'), escaped(series.name));
+          points(stroke, width, height, 'M'), core::escaped(series.name));
     }
   }
 

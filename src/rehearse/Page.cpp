@@ -3,34 +3,12 @@
 #include <nlohmann/json.hpp>
 
 #include "athanor/core/Bytes.h"
+#include "athanor/core/Markup.h"
 #include "athanor/rehearse/Picture.h"
 #include "rehearse/PageTemplate.h"
 
 namespace athanor::rehearse {
 namespace {
-
-std::string escaped(const std::string& text) {
-  std::string safe;
-  for (const char c : text) {
-    switch (c) {
-      case '&':
-        safe += "&amp;";
-        break;
-      case '<':
-        safe += "&lt;";
-        break;
-      case '>':
-        safe += "&gt;";
-        break;
-      case '"':
-        safe += "&quot;";
-        break;
-      default:
-        safe += c;
-    }
-  }
-  return safe;
-}
 
 nlohmann::json data_of(const Forecast& forecast) {
   const auto& ledger = forecast.ledger;
@@ -88,16 +66,17 @@ void fill(std::string& page, const std::string& mark, const std::string& with) {
 std::string page(const Forecast& forecast, const std::string& title) {
   const auto& peak = forecast.peak;
   std::string html = page_template;
-  for (int i = 0; i < 2; ++i) fill(html, "@TITLE@", escaped(title));
+  for (int i = 0; i < 2; ++i) fill(html, "@TITLE@", core::escaped(title));
   fill(html, "@VERDICT@",
-       fmt::format("{}: needs {} of {} usable &mdash; {}", escaped(forecast.gpu.name), Bytes{peak.process.value}.text(),
-                   forecast.gpu.usable.text(), forecast.fits ? "fits" : "does not fit"));
+       fmt::format("{}: needs {} of {} usable &mdash; {}", core::escaped(forecast.gpu.name),
+                   Bytes{peak.process.value}.text(), forecast.gpu.usable.text(),
+                   forecast.fits ? "fits" : "does not fit"));
   fill(html, "@PEAKS@",
        fmt::format("peak requested {}, allocated {}, reserved {} ({} to {}); in step {}, {}, {} {}",
                    Bytes{peak.requested.value}.text(), Bytes{peak.allocated.value}.text(),
                    Bytes{peak.reserved.value}.text(), Bytes{peak.reserved.low}.text(), Bytes{peak.reserved.high}.text(),
-                   forecast.peak_step, name(forecast.peak_phase), escaped(forecast.peak_operator),
-                   escaped(forecast.peak_module)));
+                   forecast.peak_step, name(forecast.peak_phase), core::escaped(forecast.peak_operator),
+                   core::escaped(forecast.peak_module)));
   fill(html, "@DATA@", inside_script(data_of(forecast)));
   return html;
 }

@@ -1,4 +1,5 @@
 #include "athanor/report/Page.h"
+#include "athanor/core/Markup.h"
 
 #include <fmt/format.h>
 
@@ -40,7 +41,7 @@ std::string body(std::span<const Run> runs, const PageOptions& options) {
           settings_table(runs);
   html += "<h2>Environment and outcome</h2>\n" + environment_table(runs);
   html += "<footer>Triangles on the axis are checkpoints. Values are those of metrics.csv";
-  if (!options.made.empty()) html += "; made " + escaped(options.made);
+  if (!options.made.empty()) html += "; made " + core::escaped(options.made);
   return html + "; Athanor.</footer>\n";
 }
 
@@ -68,7 +69,7 @@ std::string page(std::span<const Run> runs, const PageOptions& options) {
   data["title"] = title_of(runs);
   data["refresh_seconds"] = options.refresh_seconds;
   std::string json = data.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
-  return filled(kPageHtml, {{"title", escaped(title_of(runs))},
+  return filled(kPageHtml, {{"title", core::escaped(title_of(runs))},
                             {"style", kPageCss},
                             {"script", kPageJs},
                             {"body", body(runs, options)},

@@ -9,6 +9,7 @@
 
 #include "athanor/core/Bytes.h"
 #include "athanor/core/Format.h"
+#include "athanor/core/Markup.h"
 #include "report/Html.h"
 #include "report/PageData.h"
 
@@ -24,8 +25,8 @@ std::string status_text(const Run& run) {
 }
 
 std::string fact(const std::string& name, const std::string& value, const std::string& kind = "") {
-  return fmt::format("<div><dt>{}</dt><dd{}>{}</dd></div>", escaped(name),
-                     kind.empty() ? "" : " class=\"" + escaped(kind) + "\"", escaped(value));
+  return fmt::format("<div><dt>{}</dt><dd{}>{}</dd></div>", core::escaped(name),
+                     kind.empty() ? "" : " class=\"" + core::escaped(kind) + "\"", core::escaped(value));
 }
 
 std::string in_unit(const std::string& name, double value) {
@@ -62,10 +63,10 @@ std::string comparison(std::span<const Run> runs) {
     html += fmt::format(
         "<tr><td style=\"color: var(--s{})\">{}</td><td class=\"{}\">{}</td><td class=n>{}</td><td class=n>{}</td>"
         "<td class=n>{}</td><td class=n>{}</td></tr>\n",
-        index++ % 8, escaped(run.name), escaped(run.status()), escaped(status_text(run)),
+        index++ % 8, core::escaped(run.name), core::escaped(run.status()), core::escaped(status_text(run)),
         core::grouped(run.last_step()),
         run.number("seconds") ? core::duration(*run.number("seconds")) : std::string("-"),
-        best ? escaped(best->second.substr(5)) : "-",
+        best ? core::escaped(best->second.substr(5)) : "-",
         has_loss ? core::significant(loss->points.values.back(), 4) : std::string("-"));
   }
   return html + "</table></div>\n";
@@ -75,7 +76,7 @@ std::string problems(std::span<const Run> runs) {
   std::string html;
   for (const Run& run : runs)
     for (const auto& problem : run.problems)
-      html += "<li>" + escaped(runs.size() > 1 ? run.name + ": " + problem : problem) + "</li>";
+      html += "<li>" + core::escaped(runs.size() > 1 ? run.name + ": " + problem : problem) + "</li>";
   return html.empty() ? "" : "<ul class=\"problems\">" + html + "</ul>\n";
 }
 
@@ -97,7 +98,7 @@ Extremes extremes(const Points& points) {
 
 std::string value_cell(const std::string& name, const Points& points, std::size_t at) {
   return fmt::format("<td class=n title=\"{} at step {}\">{}</td>", points.values[at], points.steps[at],
-                     escaped(in_unit(name, points.values[at])));
+                     core::escaped(in_unit(name, points.values[at])));
 }
 
 void flatten(const json& value, const std::string& prefix, std::vector<std::pair<std::string, std::string>>& rows) {
@@ -131,21 +132,21 @@ Row& row_of(std::vector<Row>& rows, std::map<std::string, std::size_t>& places, 
 
 std::string side_by_side(std::span<const Run> runs, const std::vector<Row>& rows, bool with_sources) {
   std::string html = "<div class=\"scroll\"><table><tr><th>key</th>";
-  for (const Run& run : runs) html += "<th>" + escaped(runs.size() > 1 ? run.name : "value") + "</th>";
+  for (const Run& run : runs) html += "<th>" + core::escaped(runs.size() > 1 ? run.name : "value") + "</th>";
   if (with_sources) html += "<th>from</th>";
   html += "</tr>\n";
   for (const Row& row : rows) {
     const char* kind = runs.size() > 1 && row.differs()    ? "differs"
                        : with_sources && row.all_default() ? "default"
                                                            : "";
-    html += fmt::format("<tr class=\"{}\"><td class=k>{}</td>", kind, escaped(row.key));
-    for (const auto& value : row.values) html += "<td class=v>" + escaped(value) + "</td>";
+    html += fmt::format("<tr class=\"{}\"><td class=k>{}</td>", kind, core::escaped(row.key));
+    for (const auto& value : row.values) html += "<td class=v>" + core::escaped(value) + "</td>";
     if (with_sources) {
       std::vector<std::string> sources;
       for (const auto& source : row.sources)
         if (!source.empty() && std::find(sources.begin(), sources.end(), source) == sources.end())
           sources.push_back(source);
-      html += "<td>" + escaped(fmt::format("{}", fmt::join(sources, ", "))) + "</td>";
+      html += "<td>" + core::escaped(fmt::format("{}", fmt::join(sources, ", "))) + "</td>";
     }
     html += "</tr>\n";
   }
@@ -157,10 +158,10 @@ std::string side_by_side(std::span<const Run> runs, const std::vector<Row>& rows
 std::string heading(std::span<const Run> runs) {
   std::string html;
   if (runs.size() == 1) {
-    html = "<h1>" + escaped(runs.front().name) + "</h1>\n<div class=\"sub\">" + escaped(runs.front().folder.string()) +
-           "</div>\n" + facts(runs.front());
+    html = "<h1>" + core::escaped(runs.front().name) + "</h1>\n<div class=\"sub\">" +
+           core::escaped(runs.front().folder.string()) + "</div>\n" + facts(runs.front());
     if (const auto reason = runs.front().text("reason"); reason && !reason->empty())
-      html += "<p class=\"note\">" + escaped(*reason) + "</p>\n";
+      html += "<p class=\"note\">" + core::escaped(*reason) + "</p>\n";
   } else {
     html = fmt::format("<h1>{} runs</h1>\n", runs.size()) + comparison(runs);
   }
@@ -178,9 +179,9 @@ std::string figures_table(std::span<const Run> runs) {
       const Points& points = series.points;
       const Extremes found = extremes(points);
       if (points.size() == 0) continue;
-      html += "<tr>" + (runs.size() > 1 ? "<td>" + escaped(run.name) + "</td>" : "");
-      html += fmt::format("<td>{}</td><td>{}</td><td class=n>{}</td>", escaped(series.split), escaped(series.name),
-                          core::grouped(static_cast<long long>(points.size())));
+      html += "<tr>" + (runs.size() > 1 ? "<td>" + core::escaped(run.name) + "</td>" : "");
+      html += fmt::format("<td>{}</td><td>{}</td><td class=n>{}</td>", core::escaped(series.split),
+                          core::escaped(series.name), core::grouped(static_cast<long long>(points.size())));
       html += value_cell(series.name, points, 0);
       for (const std::size_t at : {found.lowest, found.highest})
         html += found.any ? value_cell(series.name, points, at) +
