@@ -22,20 +22,26 @@ endif()
 
 # LibTorch brings an fmt of its own among its headers, which hides Debian's and has no library: what includes LibTorch uses it
 # header-only (the two live in different inline namespaces, so both may meet in one program).
-# One precompiled LibTorch for all rooms, programs and tests that include it: 25 s once instead of 10 s a file.
-function(athanor_torch_pch)
-  file(WRITE ${PROJECT_BINARY_DIR}/torch_pch.cpp "// Owner of the precompiled LibTorch headers.\n")
-  add_library(athanor_torch_pch STATIC ${PROJECT_BINARY_DIR}/torch_pch.cpp)
-  target_link_libraries(athanor_torch_pch PRIVATE LibTorch::cpu fmt::fmt athanor_flags)
-  target_compile_definitions(athanor_torch_pch PRIVATE FMT_HEADER_ONLY)
-  target_precompile_headers(athanor_torch_pch PRIVATE <torch/torch.h> <fmt/format.h>)
+# LibTorch's headers are precompiled twice. Rooms and benchmarks get the few that most of them need: whatever else stands in
+# a precompiled header costs every file that uses it, since g++ instantiates its pending templates anew in each (1 s a file
+# here, 4 s for all of torch/torch.h). Tests, oracle drivers and examples include torch/torch.h, and are not optimised:
+# what they check is.
+function(athanor_precompiled name)
+  cmake_parse_arguments(PCH "" "" "HEADERS;LIBRARIES;OPTIONS" ${ARGN})
+  file(WRITE ${PROJECT_BINARY_DIR}/${name}.cpp "// Owner of precompiled LibTorch headers.\n")
+  add_library(${name} STATIC EXCLUDE_FROM_ALL ${PROJECT_BINARY_DIR}/${name}.cpp)
+  target_link_libraries(${name} PRIVATE LibTorch::cpu fmt::fmt athanor_flags ${PCH_LIBRARIES})
+  target_compile_definitions(${name} PRIVATE FMT_HEADER_ONLY)
+  target_compile_options(${name} PRIVATE ${PCH_OPTIONS})
+  target_precompile_headers(${name} PRIVATE ${PCH_HEADERS})
 endfunction()
 
-# athanor_room(NAME [TORCH] [DEPENDS room…] [LIBRARIES target…])
+# athanor_room(NAME [TORCH] [UNITY] [DEPENDS room…] [LIBRARIES target…])
 # A room is src/NAME/*.cpp with its contract in include/athanor/NAME/*.h. DEPENDS are the arrows of architecture.md: a
-# room sees the headers of no other, so an arrow that is not declared does not compile.
+# room links no other, so an arrow that is not declared does not link.
+# UNITY compiles six of its files at a time, a third of the time where files are small; their unnamed namespaces are one.
 function(athanor_room name)
-  cmake_parse_arguments(ROOM "TORCH" "" "DEPENDS;LIBRARIES;PUBLIC_LIBRARIES" ${ARGN})
+  cmake_parse_arguments(ROOM "TORCH;UNITY" "" "DEPENDS;LIBRARIES;PUBLIC_LIBRARIES" ${ARGN})
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/${name}/*.cpp)
   if(NOT sources)
     return()
@@ -58,18 +64,31 @@ function(athanor_room name)
     target_link_libraries(${target} PUBLIC LibTorch::cpu)
     target_compile_definitions(${target} PRIVATE FMT_HEADER_ONLY)
     target_precompile_headers(${target} REUSE_FROM athanor_torch_pch)
+    if(ROOM_UNITY)
+      # A type of an unnamed namespace inside a type of a source file is no trouble only g++ sees in a header.
+      target_compile_options(${target} PRIVATE -Wno-subobject-linkage)
+      set_target_properties(${target} PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE 6)
+    endif()
   endif()
   set_property(GLOBAL APPEND PROPERTY ATHANOR_ROOMS ${target})
 endfunction()
 
-# athanor_program(NAME [TORCH] SOURCES file… LIBRARIES target…): an executable built the way rooms are.
+# athanor_program(NAME [TORCH|TORCH_TEST] SOURCES file… LIBRARIES target…): an executable built the way rooms are, or, with
+# TORCH_TEST, the way tests are.
+set(athanor_test_options $<$<CONFIG:Release>:-O0>)
 function(athanor_program name)
-  cmake_parse_arguments(PROGRAM "TORCH" "" "SOURCES;LIBRARIES" ${ARGN})
+  cmake_parse_arguments(PROGRAM "TORCH;TORCH_TEST" "" "SOURCES;LIBRARIES" ${ARGN})
   add_executable(${name} ${PROGRAM_SOURCES})
   target_link_libraries(${name} PRIVATE athanor_flags ${PROGRAM_LIBRARIES})
-  if(PROGRAM_TORCH)
+  if(PROGRAM_TORCH OR PROGRAM_TORCH_TEST)
     target_link_libraries(${name} PRIVATE LibTorch::cpu)
     target_compile_definitions(${name} PRIVATE FMT_HEADER_ONLY)
+  endif()
+  if(PROGRAM_TORCH)
     target_precompile_headers(${name} REUSE_FROM athanor_torch_pch)
+  elseif(PROGRAM_TORCH_TEST)
+    target_compile_options(${name} PRIVATE ${athanor_test_options})
+    target_link_libraries(${name} PRIVATE GTest::gtest)   # its definitions are part of the precompiled headers
+    target_precompile_headers(${name} REUSE_FROM athanor_torch_test_pch)
   endif()
 endfunction()

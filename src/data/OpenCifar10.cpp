@@ -15,12 +15,7 @@ namespace {
 constexpr std::size_t kPixels = 3 * 32 * 32;
 constexpr std::size_t kRecord = 1 + kPixels;
 
-struct Part {
-  at::Tensor images;
-  at::Tensor labels;
-};
-
-Part read_file(const std::filesystem::path& path) {
+LabelledImages read_file(const std::filesystem::path& path) {
   const core::MappedFile file(path);
   const auto bytes = file.bytes();
   if (bytes.empty() || bytes.size() % kRecord != 0)
@@ -29,8 +24,8 @@ Part read_file(const std::filesystem::path& path) {
                     "not the binary version",
                     path.string(), bytes.size(), kRecord));
   const auto count = bytes.size() / kRecord;
-  Part part{at::empty({static_cast<std::int64_t>(count), 3, 32, 32}, at::kByte),
-            at::empty({static_cast<std::int64_t>(count)}, at::kLong)};
+  LabelledImages part{at::empty({static_cast<std::int64_t>(count), 3, 32, 32}, at::kByte),
+                      at::empty({static_cast<std::int64_t>(count)}, at::kLong)};
   auto* const images = part.images.mutable_data_ptr<std::uint8_t>();
   auto* const labels = part.labels.mutable_data_ptr<std::int64_t>();
   for (std::size_t i = 0; i < count; ++i) {

@@ -10,11 +10,6 @@ namespace {
 
 constexpr const char* kDebianFolder = "/usr/share/datasets/fashion-mnist";
 
-struct Part {
-  at::Tensor images;
-  at::Tensor labels;
-};
-
 // The names MNIST and its kin use, gzipped or not, with a dash or a dot before "idx".
 std::filesystem::path find(const std::filesystem::path& folder, const std::string& part, const std::string& kind) {
   for (const char* separator : {"-", "."})
@@ -25,8 +20,8 @@ std::filesystem::path find(const std::filesystem::path& folder, const std::strin
   return {};
 }
 
-Part read_part(const std::filesystem::path& images_path, const std::filesystem::path& labels_path) {
-  Part part{read_idx(images_path), read_idx(labels_path)};
+LabelledImages read_part(const std::filesystem::path& images_path, const std::filesystem::path& labels_path) {
+  LabelledImages part{read_idx(images_path), read_idx(labels_path)};
   if (part.images.dim() != 3 || part.images.scalar_type() != at::kByte)
     throw Error(fmt::format("cannot use {}: images must be bytes in 3 dimensions, these are {} in {}",
                             images_path.string(), toString(part.images.scalar_type()), part.images.dim()));

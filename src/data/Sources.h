@@ -19,6 +19,12 @@ Splits open_cifar10(const core::Config& table, std::uint64_t seed);
 /// The key `key`, a fraction >= 0 and < 1.
 double fraction_from(const core::Config& table, const std::string& key, double fallback);
 
+/// Images with a label each, as one or several files hold them.
+struct LabelledImages {
+  at::Tensor images;  ///< uint8 [N, channels, height, width] or [N, height, width]
+  at::Tensor labels;  ///< [N]
+};
+
 /// Images and labels of the training and of the test part, as they were read.
 struct ImageFiles {
   at::Tensor train_images;  ///< uint8 [N, channels, height, width]

@@ -1,6 +1,6 @@
 #include "optim/Grads.h"
 
-#include <torch/torch.h>
+#include <ATen/ATen.h>
 
 #include <algorithm>
 

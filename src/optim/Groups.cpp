@@ -1,7 +1,8 @@
 #include "athanor/optim/Groups.h"
 
 #include <fmt/format.h>
-#include <torch/torch.h>
+#include <ATen/ATen.h>
+#include <torch/nn/module.h>
 
 #include <algorithm>
 #include <cctype>

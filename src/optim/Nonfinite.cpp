@@ -1,7 +1,8 @@
 #include "athanor/optim/Nonfinite.h"
 
 #include <ATen/Parallel.h>
-#include <torch/torch.h>
+#include <ATen/ATen.h>
+#include <torch/nn/module.h>
 
 #include <utility>
 

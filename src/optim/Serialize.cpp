@@ -1,5 +1,6 @@
 // torch::save and torch::load of our optimizers.
-#include <torch/torch.h>
+#include <ATen/ATen.h>
+#include <torch/serialize.h>
 
 #include "athanor/core/Error.h"
 #include "athanor/optim/Optimizer.h"

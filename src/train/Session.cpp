@@ -1,6 +1,7 @@
 #include "athanor/train/Session.h"
 
 #include <fmt/format.h>
+#include <torch/nn/modules/embedding.h>
 #include <torch/utils.h>
 
 #include <array>

@@ -39,14 +39,15 @@ std::tuple<Tensor, Tensor, Tensor> run(const Tensor& input, const Tensor& hx, co
                                        bool biases, const Settings& settings, at::IntArrayRef batch_sizes = {}) {
   const auto hidden = cx.defined() ? cx.size(2) : hx.size(2);
   const bool projected = cx.defined() && cx.size(2) != hx.size(2);
-  Tensor state;
+  Tensor dropout_state;
   if (settings.dropout > 0 && settings.train)
-    state = at::_cudnn_init_dropout_state(settings.dropout, settings.train, 0, input.options().dtype(at::kByte));
+    dropout_state =
+        at::_cudnn_init_dropout_state(settings.dropout, settings.train, 0, input.options().dtype(at::kByte));
   const auto stride = (biases ? 4 : 2) + (projected ? 1 : 0);
   auto [output, hy, cy, reserve, buffer] = at::_cudnn_rnn(
       input, weights, stride, buffer_of(weights), hx, cx.defined() ? std::optional(cx) : std::nullopt, settings.mode,
       hidden, projected ? hx.size(2) : 0, settings.layers, settings.batch_first, settings.dropout, settings.train,
-      settings.bidirectional, batch_sizes, state.defined() ? std::optional(state) : std::nullopt);
+      settings.bidirectional, batch_sizes, dropout_state.defined() ? std::optional(dropout_state) : std::nullopt);
   return {output, hy, cy};
 }
 
