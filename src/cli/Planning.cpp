@@ -25,6 +25,7 @@ Traits look_at_model(const PlanRequest& request, const Question& question) {
   rehearse_training(request.config(plain), *request.models,
                     {.rehearsal = {.gpu = request.gpu, .steps = 1},
                      .form = question.form,
+                     .validate = false,
                      .inspect = [&](const train::Session& session) {
                        auto& module = *session.model.module;
                        if (const auto* blocks = nn::find_blocks(module)) traits.blocks = blocks->block_count();
@@ -134,7 +135,7 @@ Question ask(const PlanRequest& request) {
   Question question;
   question.written = written_settings(config);
   check_contradictions(config, question.written);
-  question.form = form_of_data(config);
+  question.form = form_of_training(config, *request.models);
   const auto traits = look_at_model(request, question);
   const auto& policy = question.written.checkpointing;
   if (policy != "off" && traits.blocks == 0)

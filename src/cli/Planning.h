@@ -28,7 +28,7 @@ struct PlanRequest {
 struct Question {
   plan::Settings written;
   plan::Space space;
-  std::optional<train::SampleForm> form;
+  train::SampleForm form;
 };
 
 /// Throws std::invalid_argument where settings that the user fixed contradict each other, naming both, and for

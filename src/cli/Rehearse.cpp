@@ -1,30 +1,20 @@
-#include <c10/core/impl/LocalDispatchKeySet.h>
-#include <fmt/format.h>
-
 #include <CLI/CLI.hpp>
 #include <algorithm>
-#include <charconv>
 #include <filesystem>
 #include <memory>
 #include <nlohmann/json.hpp>
-#include <optional>
 #include <ostream>
-#include <sstream>
 #include <string>
 #include <vector>
 
 #include "athanor/core/AtomicFile.h"
 #include "athanor/core/Config.h"
-#include "athanor/core/Nearest.h"
 #include "athanor/core/Terminal.h"
-#include "athanor/data/Open.h"
-#include "athanor/models/Registry.h"
 #include "athanor/rehearse/Coverage.h"
 #include "athanor/rehearse/Picture.h"
 #include "athanor/rehearse/Rehearse.h"
-#include "athanor/train/FromConfig.h"
-#include "athanor/train/Session.h"
 #include "cli/Context.h"
+#include "cli/TrainingRehearsal.h"
 #include "cli/commands.h"
 
 namespace athanor::cli {
@@ -42,87 +32,15 @@ struct Options {
   bool coverage = false;
 };
 
-// Makes every model without host memory, so that one larger than the host can be rehearsed.
-models::Registry weightless(const models::Registry& models, rehearse::Stage& stage) {
-  models::Registry registry;
-  for (const auto& name : models.names())
-    registry.add(name, [&models, &stage](const core::Config& table) {
-      const auto guard = stage.without_host_memory();
-      return models.make(table);
-    });
-  return registry;
-}
-
-void validate(train::Session& session, const data::Batch& batch, rehearse::Stage& stage) {
-  const auto phase = stage.phase(rehearse::Phase::validation);
-  const train::Step step(session.model, session.loss, *session.optimizer, session.step_options);
-  session.model.module->eval();
-  static_cast<void>(step.evaluate(batch));
-  session.model.module->train();
-}
-
-// "3x224x224": what one sample looks like, for a model that takes any.
-train::SampleForm form_from(const std::string& text, std::int64_t classes) {
-  train::SampleForm form{.input = {{}, at::kFloat}, .target = {{}, at::kLong}, .classes = classes};
-  std::istringstream parts(text);
-  for (std::string part; std::getline(parts, part, 'x');) {
-    std::int64_t size = 0;
-    const auto [end, error] = std::from_chars(part.data(), part.data() + part.size(), size);
-    if (error != std::errc() || end != part.data() + part.size() || size < 1)
-      throw std::invalid_argument(fmt::format("--sample: expected sizes like 3x224x224, got '{}'", text));
-    form.input.shape.push_back(size);
-  }
-  return form;
-}
-
-// What the model says of its samples, or --sample, or the data; in this order, so that the data need not be here.
-train::SampleForm form_of(const core::Config& config, const Options& options, const models::Registry& models) {
-  models::Model model;
-  {
-    const c10::impl::IncludeDispatchKeyGuard without_memory(c10::DispatchKey::Meta);
-    model = models.make(config.table("model"));
-  }
-  if (!options.sample.empty()) return form_from(options.sample, model.classes);
-  if (const auto form = train::form_of(model)) return *form;
-  const auto seed = static_cast<std::uint64_t>(config.table("run").integer("seed", 17));
-  return train::form_of(data::open(config.table("data"), seed));
-}
-
-// Keys of the tables that a rehearsal reads whole; the data's are read only where it is opened.
-void reject_unknown(const core::Config& config) {
-  static const std::vector<std::string> tables{"run",        "data",      "model", "optimizer",
-                                               "schedule",   "precision", "train", "early_stopping",
-                                               "checkpoint", "memory",    "log"};
-  for (const auto& key : config.keys())
-    if (std::find(tables.begin(), tables.end(), key) == tables.end())
-      config.reject(key, "is not a table of a configuration" + core::suggestion(key, tables));
-  for (const char* table : {"model", "optimizer", "schedule", "precision", "train", "early_stopping", "checkpoint"})
-    config.table(table).reject_unknown();
-}
-
 rehearse::Forecast forecast(const Options& options, const Context& context) {
   const auto config = core::Config::from_file(options.config, options.overrides);
-  const auto batch_size = config.table("data").integer("batch_size", 128);
-  const auto accumulate = config.table("train").integer("accumulate", 1);
-  if (batch_size < 1) config.table("data").reject("batch_size", fmt::format("must be >= 1, got {}", batch_size));
-  const auto form = form_of(config, options, context.models);
-  const rehearse::Options settings{.gpu = options.gpu,
-                                   .steps = options.steps,
-                                   .allocator = allocator::Settings::parse(options.allocator),
-                                   .selected = options.selected};
-  return rehearse::rehearse(settings, [&](torch::Device device, rehearse::Stage& stage) {
-    const auto registry = weightless(context.models, stage);
-    constexpr std::int64_t some_length = 1000;  // of a schedule that does not say: no matter to memory
-    train::Session session(config, registry, {.device = device, .form = form, .run_steps = some_length});
-    static_cast<void>(train::trainer_options(config, session));
-    reject_unknown(config);
-    stage.watch(*session.model.module);
-    const auto batch = session.blank_batch(batch_size);
-    while (stage.next_step()) {
-      for (std::int64_t i = 0; i < accumulate; ++i) session.step(batch);
-      if (stage.step() == 1) validate(session, batch, stage);
-    }
-  });
+  return rehearse_training(config, context.models,
+                           {.rehearsal = {.gpu = options.gpu,
+                                          .steps = options.steps,
+                                          .allocator = allocator::Settings::parse(options.allocator),
+                                          .selected = options.selected},
+                            .form = form_of_training(config, context.models, options.sample)})
+      .forecast;
 }
 
 nlohmann::json json_of(const rehearse::Range& range) {

@@ -1,9 +1,17 @@
 #include "cli/TrainingRehearsal.h"
 
-#include <algorithm>
+#include <c10/core/impl/LocalDispatchKeySet.h>
+#include <fmt/format.h>
 
-#include "athanor/core/Error.h"
+#include <algorithm>
+#include <charconv>
+#include <sstream>
+#include <stdexcept>
+#include <vector>
+
+#include "athanor/core/Nearest.h"
 #include "athanor/data/Open.h"
+#include "athanor/train/FromConfig.h"
 
 namespace athanor::cli {
 namespace {
@@ -31,6 +39,32 @@ models::Registry weightless(const models::Registry& models, rehearse::Stage& sta
   return registry;
 }
 
+// "3x224x224": what one sample looks like, for a model that takes any.
+train::SampleForm form_from(const std::string& text, std::int64_t classes) {
+  train::SampleForm form{.input = {{}, at::kFloat}, .target = {{}, at::kLong}, .classes = classes};
+  std::istringstream parts(text);
+  for (std::string part; std::getline(parts, part, 'x');) {
+    std::int64_t size = 0;
+    const auto [end, error] = std::from_chars(part.data(), part.data() + part.size(), size);
+    if (error != std::errc() || end != part.data() + part.size() || size < 1)
+      throw std::invalid_argument(fmt::format("--sample: expected sizes like 3x224x224, got '{}'", text));
+    form.input.shape.push_back(size);
+  }
+  return form;
+}
+
+// Keys of the tables that a rehearsal reads whole; the data's are read only where it is opened.
+void reject_unknown(const core::Config& config) {
+  static const std::vector<std::string> tables{"run",        "data",      "model", "optimizer",
+                                               "schedule",   "precision", "train", "early_stopping",
+                                               "checkpoint", "memory",    "log"};
+  for (const auto& key : config.keys())
+    if (std::find(tables.begin(), tables.end(), key) == tables.end())
+      config.reject(key, "is not a table of a configuration" + core::suggestion(key, tables));
+  for (const char* table : {"model", "optimizer", "schedule", "precision", "train", "early_stopping", "checkpoint"})
+    config.table(table).reject_unknown();
+}
+
 }  // namespace
 
 TrainingRehearsal rehearse_training(const core::Config& config, const models::Registry& registry,
@@ -41,7 +75,10 @@ TrainingRehearsal rehearse_training(const core::Config& config, const models::Re
   TrainingRehearsal result;
   result.forecast = rehearse::rehearse(options.rehearsal, [&](torch::Device device, rehearse::Stage& stage) {
     const auto without_weights = weightless(registry, stage);
-    train::Session session(config, without_weights, {.device = device, .form = options.form, .run_steps = 1000});
+    constexpr std::int64_t some_length = 1000;  // of a schedule that does not say: no matter to memory
+    train::Session session(config, without_weights, {.device = device, .form = options.form, .run_steps = some_length});
+    static_cast<void>(train::trainer_options(config, session));
+    reject_unknown(config);
     if (options.inspect) options.inspect(session);
     stage.watch(*session.model.module);
     if (accumulate == 0) accumulate = session.step_options.accumulate;
@@ -54,26 +91,34 @@ TrainingRehearsal rehearse_training(const core::Config& config, const models::Re
         session.step(batch);
         if (counter) micro_batches.push_back(counter->take());
       }
+      counter.reset();
+      if (options.validate && stage.step() == 1) {
+        const auto phase = stage.phase(rehearse::Phase::validation);
+        static_cast<void>(session.evaluate(batch));
+      }
     }
   });
   if (options.estimate_time) result.step = estimate_step(micro_batches, accumulate, result.forecast.gpu);
   return result;
 }
 
-std::optional<train::SampleForm> form_of_data(const core::Config& config) {
-  if (!config.table("data").has("kind")) return std::nullopt;
-  try {
-    const auto seed = static_cast<std::uint64_t>(config.table("run").integer("seed", 17));
-    return train::form_of(data::open(config.table("data"), seed));
-  } catch (const Error&) {
-    return std::nullopt;  // not on this machine: the model's own form then
+train::SampleForm form_of_training(const core::Config& config, const models::Registry& models,
+                                   const std::string& sample) {
+  models::Model model;
+  {
+    const c10::impl::IncludeDispatchKeyGuard without_memory(c10::DispatchKey::Meta);
+    model = models.make(config.table("model"));
   }
+  if (!sample.empty()) return form_from(sample, model.classes);
+  if (const auto form = train::form_of(model)) return *form;
+  const auto seed = static_cast<std::uint64_t>(config.table("run").integer("seed", 17));
+  return train::form_of(data::open(config.table("data"), seed));
 }
 
 std::int64_t batch_size_of(const core::Config& config) {
   const auto data = config.table("data");
   const auto size = data.integer("batch_size", 128);
-  if (size < 1) data.reject("batch_size", "must be >= 1");
+  if (size < 1) data.reject("batch_size", fmt::format("must be >= 1, got {}", size));
   return size;
 }
 

@@ -13,9 +13,10 @@ namespace athanor::cli {
 
 struct TrainingRehearsalOptions {
   rehearse::Options rehearsal = {};
-  std::optional<train::SampleForm> form = {};  ///< Of the data; absent: of the model.
+  train::SampleForm form = {};  ///< See form_of_training.
   /// Micro-batches to a step, if the configuration was given fewer to rehearse; 0: as the configuration says.
   std::int64_t accumulate = 0;
+  bool validate = true;        ///< Rehearses a validation pass after the first step, as training runs one.
   bool estimate_time = false;  ///< Also counts the operators' work, which takes half as long again.
   /// Looks at the session before its first step.
   std::function<void(const train::Session&)> inspect = {};
@@ -31,8 +32,11 @@ struct TrainingRehearsal {
 TrainingRehearsal rehearse_training(const core::Config& config, const models::Registry& registry,
                                     const TrainingRehearsalOptions& options = {});
 
-/// What the data give, if the configuration names data that are here; absent otherwise.
-std::optional<train::SampleForm> form_of_data(const core::Config& config);
+/// What a sample of the training is: `sample` ("3x224x224") where it is given, else what the model takes, else what the
+/// data hold; in this order, so that the data need not be here. Throws std::invalid_argument or athanor::Error where none
+/// of the three says it.
+train::SampleForm form_of_training(const core::Config& config, const models::Registry& models,
+                                   const std::string& sample = "");
 
 /// data.batch_size, with its default.
 std::int64_t batch_size_of(const core::Config& config);

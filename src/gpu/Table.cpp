@@ -9,6 +9,7 @@
 #include <cmath>
 #include <cstdlib>
 #include <stdexcept>
+#include <utility>
 
 #include "athanor/core/AtomicFile.h"
 #include "athanor/core/Config.h"
@@ -200,26 +201,38 @@ const Gpu* Table::find_if_known(std::string_view name) const {
   return nullptr;
 }
 
-const Gpu& Table::find(std::string_view name) const {
+const Gpu& Table::find(std::string_view name) const& {
   if (const Gpu* gpu = find_if_known(name)) return *gpu;
-  std::vector<std::string> names;
-  for (const Gpu& gpu : gpus_) {
-    names.push_back(gpu.name);
-    names.insert(names.end(), gpu.aliases.begin(), gpu.aliases.end());
-  }
-  std::string near = core::nearest(name, names);
-  if (near.empty()) {
-    // No spelling is near: a card whose name holds the same digits ("GTX 4090 Ti" means a 4090).
-    const std::string key = key_of(name);
-    std::string digits;
-    for (const char c : key)
-      if (std::isdigit(static_cast<unsigned char>(c))) digits += c;
-    for (const Gpu& gpu : gpus_)
-      if (near.empty() && digits.size() >= 2 && key_of(gpu.name).find(digits) != std::string::npos) near = gpu.name;
-  }
+  const std::string near = nearest_name(key_of(name));
   throw std::invalid_argument(fmt::format(
       "no GPU '{}' in the table{}; `athanor gpus --table` lists all {}, and a TOML file of your own adds one", name,
       near.empty() ? "" : " (did you mean '" + near + "'?)", gpus_.size()));
+}
+
+Gpu Table::find(std::string_view name) && {
+  return std::as_const(*this).find(name);
+}
+
+// Spelling counts without the maker's words, which would drown a digit; else a card whose name holds the same digits
+// ("GTX 4090 Ti" means a 4090).
+std::string Table::nearest_name(const std::string& key) const {
+  if (key.empty()) return "";
+  std::vector<std::string> keys;
+  std::vector<const Gpu*> owners;
+  for (const Gpu& gpu : gpus_) {
+    keys.push_back(key_of(gpu.name));
+    for (const auto& alias : gpu.aliases) keys.push_back(key_of(alias));
+    owners.resize(keys.size(), &gpu);
+  }
+  if (const std::string near = core::nearest(key, keys); !near.empty())
+    return owners[static_cast<std::size_t>(std::find(keys.begin(), keys.end(), near) - keys.begin())]->name;
+  std::string digits;
+  for (const char c : key)
+    if (std::isdigit(static_cast<unsigned char>(c))) digits += c;
+  if (digits.size() < 2) return "";
+  for (const Gpu& gpu : gpus_)
+    if (key_of(gpu.name).find(digits) != std::string::npos) return gpu.name;
+  return "";
 }
 
 }  // namespace athanor::gpu

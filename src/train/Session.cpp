@@ -148,13 +148,25 @@ Session::Session(const core::Config& config, const models::Registry& registry, S
                                                  optim::SchedulerOptions{.observer = std::move(options.observer)});
 }
 
-at::Tensor Session::step(const data::Batch& batch) {
+Step& Session::step_of_its_own() {
   if (!step_) step_ = std::make_unique<Step>(model, loss, *optimizer, step_options);
-  auto value = step_->backward(batch);
-  if (!step_->ready()) return value;
-  const auto stepped = step_->update();
+  return *step_;
+}
+
+at::Tensor Session::step(const data::Batch& batch) {
+  Step& step = step_of_its_own();
+  auto value = step.backward(batch);
+  if (!step.ready()) return value;
+  const auto stepped = step.update();
   if (interval == schedule::Interval::step && !scheduler->is_plateau())
     scheduler->step_if(!scaler || static_cast<bool>(stepped));
+  return value;
+}
+
+at::Tensor Session::evaluate(const data::Batch& batch) {
+  model.module->eval();
+  auto value = step_of_its_own().evaluate(batch).loss;
+  model.module->train();
   return value;
 }
 

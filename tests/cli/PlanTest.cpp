@@ -109,7 +109,7 @@ TEST(Plan, MistakesAreNamed) {
     for (const auto& part : parts) EXPECT_NE(result.err.find(part), std::string::npos) << part << " in " << result.err;
   };
   expect({}, {"--gpu", "--budget"});
-  expect({"--gpu", "RTX 4099"}, {"no GPU"});
+  expect({"--gpu", "RTX 4099"}, {"no GPU", "did you mean 'GeForce RTX 409"});
   expect({"--gpu", "T4", "--set", "memory.optimizer_in_backward=true", "--set", "train.accumulate=4"},
          {"optimizer_in_backward", "accumulate"});
   expect({"--gpu", "T4", "--set", "memory.optimizer_in_backward=true", "--set", "train.clip_norm=1"},

@@ -89,13 +89,23 @@ TEST(GpuTable, EveryNameAndAliasFindsItsOwnCard) {
   }
 }
 
+TEST(GpuTable, ACardOutlivesATableThatWasOnlyPassing) {
+  const auto& gpu = Table::builtin().find("4090");
+  EXPECT_EQ(gpu.name, "GeForce RTX 4090");  // a reference into the table would dangle here
+}
+
 TEST(GpuTable, AnUnknownNameGetsTheNearest) {
-  try {
-    (void)Table::builtin().find("RTX 4900");
-    FAIL();
-  } catch (const std::invalid_argument& error) {
-    EXPECT_NE(std::string(error.what()).find("did you mean"), std::string::npos) << error.what();
-  }
+  const auto expect_meant = [](const char* name, const char* meant) {
+    try {
+      (void)Table::builtin().find(name);
+      FAIL() << name;
+    } catch (const std::invalid_argument& error) {
+      EXPECT_NE(std::string(error.what()).find(meant), std::string::npos) << error.what();
+    }
+  };
+  expect_meant("RTX 4900", "did you mean");
+  expect_meant("RTX 4099", "did you mean 'GeForce RTX 409");  // the maker's words do not drown a digit
+  expect_meant("H1000", "H100");
   EXPECT_THROW((void)Table::builtin().find(""), std::invalid_argument);
   EXPECT_THROW((void)Table::builtin().find("NVIDIA"), std::invalid_argument);
 }

@@ -64,12 +64,15 @@ class Table {
 
   /// A card by name or alias; case, spaces, dashes and the words NVIDIA, GeForce, Tesla, Generation do not matter:
   /// "4090", "rtx4090", "NVIDIA GeForce RTX 4090". Throws std::invalid_argument that names the nearest.
-  [[nodiscard]] const Gpu& find(std::string_view name) const;
+  [[nodiscard]] const Gpu& find(std::string_view name) const&;
+  [[nodiscard]] Gpu find(std::string_view name) &&;  ///< Of a table that goes away: a copy.
   [[nodiscard]] const Gpu* find_if_known(std::string_view name) const;
 
   [[nodiscard]] const std::vector<Gpu>& gpus() const { return gpus_; }
 
  private:
+  [[nodiscard]] std::string nearest_name(const std::string& key) const;
+
   std::vector<Gpu> gpus_;
 };
 

@@ -47,6 +47,9 @@ class Session {
   /// micro-batch's mean loss, on the device: no value is read off it, but fp16 with a schedule asks whether it stepped.
   at::Tensor step(const data::Batch& batch);
 
+  /// Forward and loss of one batch in the model's eval mode, without gradients. Returns the mean loss, on the device.
+  at::Tensor evaluate(const data::Batch& batch);
+
   /// A batch of zeros of the data's form on the host: for rehearsals, where no value matters.
   [[nodiscard]] data::Batch blank_batch(std::int64_t items) const;
 
@@ -61,6 +64,8 @@ class Session {
   SampleForm form;
 
  private:
+  Step& step_of_its_own();
+
   std::unique_ptr<Step> step_;  // made by the first step: with in_backward it hooks the parameters
 };
 

@@ -18,9 +18,12 @@ void fill_host(at::Tensor& host) {
 
 // Host to device converts on the host; a destination that is not contiguous is staged. Device to device allocates
 // nothing. Whatever goes to the host holds what the rehearsal assumes.
-at::Tensor& copy(at::Tensor& self, const at::Tensor& source, bool /*non_blocking*/) {
+at::Tensor& copy(at::Tensor& self, const at::Tensor& source, bool non_blocking) {
   if (!is_phantom(self)) {
-    fill_host(self);
+    // Nothing reads a large copy that the host does not wait for: offloaded activations stay pages that were never
+    // touched, so that more of them than the host has memory can be rehearsed.
+    constexpr std::int64_t small = 4096;
+    if (!non_blocking || self.numel() <= small) fill_host(self);
     return self;
   }
   auto& recorder = *Memory::instance().recorder();
