@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 SOURCE = Path(__file__).parent.parent
-BENCH = Path(os.environ.get("ATHANOR_BUILD", "build/bench")) / "bench" / "bench_optimizer_curves"
+BENCH = Path(os.environ.get("ATHANOR_BUILD", "build/release")) / "bench" / "bench_optimizer_curves"
 
 
 def main():
@@ -15,7 +15,7 @@ def main():
     raw.parent.mkdir(exist_ok=True)
     (SOURCE / "docs" / "images").mkdir(parents=True, exist_ok=True)
     if "ATHANOR_CURVES" not in os.environ:  # else only draws again what was measured
-        text = Path(os.environ.get("ATHANOR_BUILD", "build/bench")) / "bible.txt"
+        text = Path(os.environ.get("ATHANOR_BUILD", "build/release")) / "bible.txt"
         if not text.exists():
             text.write_bytes(subprocess.run(["bible", "gen1:1-rev22:21"], check=True, capture_output=True).stdout)
         subprocess.run([BENCH, raw, text, os.environ.get("STEPS", "200"), SOURCE / "docs" / "images" / "optimizers"], check=True)

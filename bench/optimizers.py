@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-BENCH = Path(os.environ.get("ATHANOR_BUILD", "build/bench")) / "bench" / "bench_optimizers"
+BENCH = Path(os.environ.get("ATHANOR_BUILD", "build/release")) / "bench" / "bench_optimizers"
 RESULTS = Path(__file__).parent / "results" / "optimizers.json"
 NAMES = {"a": "1,000 tensors of 1,024", "b": "ResNet-50's tensors", "c": "8 tensors of 4 Mi"}
 OUTER, INNER = (2, 5) if "--quick" not in sys.argv else (1, 3)
