@@ -36,6 +36,7 @@ struct Loader::State {
   std::int64_t batches = 0;
   std::int64_t position = 0;
   bool started = false;
+  bool requested = false;  // the batch at `position` is being gathered
   std::vector<Batch> buffers;
 
   // Between the caller and the thread: `wanted` is set by one and cleared by the other.
@@ -83,19 +84,22 @@ struct Loader::State {
     return lent;
   }
 
-  void request(std::int64_t index) {
-    if (index >= batches) return;
-    auto memory = memory_for(index);
+  // Has the batch at `position` gathered, unless the epoch is over.
+  void request() {
+    if (position >= batches) return;
+    auto memory = memory_for(position);
     {
       const std::scoped_lock lock(mutex);
       wanted = std::move(memory);
-      wanted_index = index;
+      wanted_index = position;
     }
+    requested = true;
     changed.notify_all();
   }
 
   // Waits for what was requested, and takes it.
   std::optional<Batch> collect() {
+    requested = false;
     std::unique_lock lock(mutex);
     changed.wait(lock, [&] { return !wanted; });
     if (failure) std::rethrow_exception(std::exchange(failure, nullptr));
@@ -151,7 +155,7 @@ void Loader::start_epoch(std::int64_t epoch, std::int64_t first_batch) {
   if (epoch < 0 || first_batch < 0 || first_batch > state.batches)
     throw std::invalid_argument("Loader: epoch " + std::to_string(epoch) + ", batch " + std::to_string(first_batch) +
                                 ": an epoch has " + std::to_string(state.batches) + " batches");
-  if (state.thread.joinable() && state.started) {
+  if (state.requested) {
     try {
       static_cast<void>(state.collect());  // what the abandoned epoch had asked for
     } catch (...) {                        // and nobody will see
@@ -166,26 +170,22 @@ void Loader::start_epoch(std::int64_t epoch, std::int64_t first_batch) {
   }
   state.started = true;
   state.position = first_batch;
-  if (state.thread.joinable()) state.request(first_batch);
+  if (state.thread.joinable()) state.request();
 }
 
 std::optional<Batch> Loader::next() {
   auto& state = *state_;
   if (!state.started || state.position >= state.batches) return std::nullopt;
-  std::optional<Batch> batch;
-  if (state.thread.joinable()) {
-    try {
-      batch = state.collect();
-    } catch (...) {
-      state.request(state.position);  // asking again tries again
-      throw;
-    }
-    state.request(state.position + 1);
-  } else {
-    batch = state.memory_for(state.position);
-    state.fill(state.position, *batch);
+  if (!state.thread.joinable()) {
+    auto batch = state.memory_for(state.position);
+    state.fill(state.position, batch);
+    ++state.position;
+    return batch;
   }
+  if (!state.requested) state.request();  // the last attempt threw: asking again tries again
+  auto batch = state.collect();
   ++state.position;
+  state.request();
   return batch;
 }
 

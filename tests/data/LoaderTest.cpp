@@ -4,9 +4,11 @@
 #include <torch/torch.h>
 
 #include <atomic>
+#include <chrono>
 #include <numeric>
 #include <set>
 #include <stdexcept>
+#include <thread>
 
 namespace athanor::data {
 namespace {
@@ -160,10 +162,14 @@ class Failing : public TensorDataset {
  public:
   Failing() : TensorDataset(torch::zeros({10, 40'000}), torch::arange(10)) {}
   void gather(std::span<const std::int64_t> indices, const Batch& batch) const override {
-    if (indices[0] == 4 && !repaired) throw std::runtime_error("sample 4");
+    if (indices[0] == 4 && !repaired) {
+      ++failures;
+      throw std::runtime_error("sample 4");
+    }
     TensorDataset::gather(indices, batch);
   }
   std::atomic<bool> repaired = false;
+  mutable std::atomic<int> failures = 0;
 };
 
 TEST(Loader, WhatGatheringThrowsComesOutOfNextAndCanBeTriedAgain) {
@@ -174,6 +180,8 @@ TEST(Loader, WhatGatheringThrowsComesOutOfNextAndCanBeTriedAgain) {
     EXPECT_TRUE(loader.next());
     EXPECT_TRUE(loader.next());
     EXPECT_THROW(static_cast<void>(loader.next()), std::runtime_error);
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    EXPECT_EQ(data->failures, 1) << "nothing is tried again unasked: whoever caught it may be mending the cause";
     data->repaired = true;
     const auto batch = loader.next();
     ASSERT_TRUE(batch);
