@@ -23,9 +23,10 @@ void check_fits(const Model& model, std::span<const std::int64_t> sample_shape, 
                     "block) to the data's",
                     fmt::join(wanted, "×"), fmt::join(sample_shape, "×")));
   if (model.classes > 0 && classes > model.classes)
-    throw std::invalid_argument(
-        fmt::format("the model has {} outputs, the data {} classes: set model.classes = {} (gpt: vocabulary)",
-                    model.classes, classes, classes));
+    throw std::invalid_argument(fmt::format(
+        "class {} stands in the data, but the model has {} outputs, for classes 0 to {}: set model.classes = "
+        "{} (gpt, llama: vocabulary) or mend the labels",
+        classes - 1, model.classes, model.classes - 1, classes));
 }
 
 }  // namespace athanor::models

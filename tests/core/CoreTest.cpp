@@ -52,6 +52,7 @@ TEST(Nearest, FindsTheMeantNameAndNothingFarAway) {
   const std::vector<std::string> names{"adamw", "sgd", "rmsprop"};
   EXPECT_EQ(nearest("adamW", names), "adamw");
   EXPECT_EQ(nearest("smsprop", names), "rmsprop");
+  EXPECT_EQ(nearest("mpl", std::vector<std::string>{"gpt", "mlp"}), "mlp") << "two letters changed about are one slip";
   EXPECT_EQ(nearest("lookahead", names), "");
 }
 
