@@ -10,6 +10,7 @@
 #include "athanor/core/Error.h"
 #include "athanor/core/Nearest.h"
 #include "cli/Context.h"
+#include "cli/ShortWaits.h"
 #include "cli/commands.h"
 
 namespace athanor::cli {
@@ -56,6 +57,11 @@ std::string explain(const CLI::App& root, const CLI::ParseError& error, int argc
   return message;
 }
 
+// Commands that do arithmetic on the processor for long.
+bool computes(int argc, const char* const* argv) {
+  return std::any_of(argv, argv + argc, [](std::string_view word) { return word == "train" || word == "find-lr"; });
+}
+
 }  // namespace
 
 App::App(std::string name) : context_(std::make_unique<Context>()) {
@@ -68,6 +74,7 @@ void App::add_model(std::string name, models::Factory factory) {
 }
 
 int App::run(int argc, const char* const* argv) {
+  if (computes(argc, argv)) start_with_short_waits(argv);
   return run(argc, argv, std::cout, std::cerr);
 }
 

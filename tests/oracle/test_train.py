@@ -2,6 +2,7 @@
 that was not."""
 import json
 import os
+import re
 import signal
 import subprocess
 import time
@@ -167,3 +168,18 @@ def test_a_killed_run_resumes_to_the_same_bits(finished, tmp_path, how):
 
     ours_rows, theirs_rows = rows(tmp_path / "runs" / "small"), rows(run)
     assert {row for row in ours_rows if ",val," in row} == {row for row in theirs_rows if ",val," in row}
+
+
+def spins(tmp_path, **environment):
+    """What the program's OpenMP says of itself: the count it spins for before a thread sleeps."""
+    inherited = {k: v for k, v in os.environ.items() if k not in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")}
+    done = subprocess.run([PROGRAM, "train", tmp_path / "absent.toml"], capture_output=True, text=True,
+                          env=inherited | {"OMP_DISPLAY_ENV": "verbose"} | environment)
+    assert done.returncode == 1 and "absent.toml" in done.stderr
+    return re.findall(r"GOMP_SPINCOUNT = '(\d+)'", done.stderr)[-1]
+
+
+def test_idle_threads_sleep_soon_unless_the_user_says_otherwise(tmp_path):
+    assert int(spins(tmp_path)) <= 1000
+    assert spins(tmp_path, GOMP_SPINCOUNT="77") == "77"
+    assert int(spins(tmp_path, OMP_WAIT_POLICY="active")) > 1_000_000
