@@ -17,12 +17,12 @@ std::optional<Address> CachingAllocator::Heap::allocate(std::int64_t size, Strea
   if (captures.empty() && (!events.empty() || !deferred.empty())) process_events();
   Request request;
   request.size = size > largest_request ? largest_request : device.settings.rounded(size);
-  request.segment = device.settings.segment_size(request.size);
   request.stream = stream_index(stream);
   request.pool = pool_for(request.size, stream);
 
   std::uint32_t found = find_free(request);
   if (found == none) {
+    request.segment = device.settings.segment_size(request.size);
     if (device.settings.garbage_collection_threshold > 0 && allowed()) collect_garbage();
     found = grow(request, false);
     if (found == none && release_oversize(request)) found = grow(request, false);
@@ -45,6 +45,8 @@ void CachingAllocator::Heap::free(Address address, bool wait) {
   if (index == AddressMap::absent)
     throw std::invalid_argument(fmt::format("allocator: 0x{:x} is not an address that was handed out", address));
   Node& node = nodes[index];
+  if (node.previous != none) __builtin_prefetch(&nodes[node.previous]);  // it will be asked whether it is free too
+  if (node.next != none) __builtin_prefetch(&nodes[node.next]);
   node.allocated = false;
   const Pool& pool = pools[node.pool];
   subtract(pool, count_allocation, 1);

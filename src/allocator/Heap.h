@@ -113,7 +113,7 @@ struct CachingAllocator::Heap {
   // HeapBlocks.cpp: finding, splitting, merging.
   struct Request {
     std::int64_t size = 0;     // rounded
-    std::int64_t segment = 0;  // what the driver would be asked for
+    std::int64_t segment = 0;  // what the driver is asked for, where no free block serves
     std::uint32_t stream = 0;
     std::uint16_t pool = 0;
   };
@@ -179,7 +179,7 @@ struct CachingAllocator::Heap {
   DeviceOptions device;
   std::vector<Node> nodes;
   std::vector<std::uint32_t> spare_nodes;
-  std::deque<Pool> pools;  // 0: shared small, 1: shared large
+  std::vector<Pool> pools;  // 0: shared small, 1: shared large
   std::vector<Stream> streams;
   std::unordered_map<Stream, std::uint32_t> stream_indices;
   AddressMap live;

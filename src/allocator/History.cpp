@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <map>
 
+#include "allocator/AddressMap.h"
 #include "allocator/Start.h"
 #include "athanor/core/Error.h"
 
@@ -86,9 +87,9 @@ void mark_forced(History& history) {
 void find_pools(const Snapshot& snapshot, History& history) {
   const auto pool_of = [&](PoolId id) {
     const auto at = std::ranges::find(snapshot.pools, id);
-    return static_cast<std::uint32_t>(at - snapshot.pools.begin());
+    return static_cast<std::uint16_t>(at - snapshot.pools.begin());
   };
-  std::map<Address, std::pair<Address, std::uint32_t>> privates;  // begin → end, pool
+  std::map<Address, std::pair<Address, std::uint16_t>> privates;  // begin → end, pool
   for (const Segment& segment : history.finish)
     if (segment.pool != PoolId{0, 0})
       privates[segment.address] = {segment.address + static_cast<Address>(segment.size), pool_of(segment.pool)};
@@ -116,6 +117,41 @@ void read_settings(const Snapshot& snapshot, History& history) {
     if (segment.expandable && !snapshot.conf) history.settings.expandable_segments = true;
 }
 
+// Numbers let replays find their blocks without looking addresses up, once for all of them.
+void number_blocks(History& history) {
+  AddressMap numbers;
+  std::vector<Address> addresses;  // by number
+  std::vector<std::uint32_t> spare;
+  const auto address_of = [&](std::uint32_t number) { return addresses[number]; };
+  const auto number = [&](Address address) {
+    std::uint32_t next = static_cast<std::uint32_t>(addresses.size());
+    if (spare.empty()) {
+      addresses.push_back(address);
+    } else {
+      next = spare.back();
+      spare.pop_back();
+      addresses[next] = address;
+    }
+    (void)numbers.take(address, address_of);  // handed out twice: frees mean the newer one
+    numbers.insert(address, next);
+    return next;
+  };
+  for (const Segment& segment : history.start)
+    for (const Block& block : segment.blocks)
+      if (block.state != BlockState::free) (void)number(block.address);
+  for (Step& step : history.steps) {
+    if (step.kind == Step::alloc) {
+      step.block = number(step.address);
+    } else if (step.kind == Step::request_free) {
+      step.block = numbers.find(step.address, address_of);
+    } else if (step.kind == Step::free || step.kind == Step::complete_free) {
+      step.block = numbers.take(step.address, address_of);
+      if (step.block != Step::no_block) spare.push_back(step.block);
+    }
+  }
+  history.blocks = static_cast<std::uint32_t>(addresses.size());
+}
+
 }  // namespace
 
 std::int32_t busiest_device(const Snapshot& snapshot) {
@@ -137,8 +173,13 @@ History history_of(const Snapshot& snapshot, std::int32_t device) {
   for (std::size_t i = 0; i < trace.size(); ++i) {
     const TraceEvent& event = trace[i];
     if (event.action == Action::snapshot) continue;
-    history.steps.push_back({kind_of(event.action), false, static_cast<std::uint32_t>(i), event.stack, event.pool,
-                             snapshot.streams[event.stream], event.address, event.size});
+    history.steps.push_back({.kind = kind_of(event.action),
+                             .pool = static_cast<std::uint16_t>(event.pool),
+                             .event = static_cast<std::uint32_t>(i),
+                             .stack = event.stack,
+                             .stream = snapshot.streams[event.stream],
+                             .address = event.address,
+                             .size = event.size});
   }
   for (const RecordedSegment& recorded : snapshot.segments) {
     if (recorded.device != device) continue;
@@ -153,6 +194,7 @@ History history_of(const Snapshot& snapshot, std::int32_t device) {
   mark_forced(history);
   read_settings(snapshot, history);
   rebuild_start(snapshot, history);
+  number_blocks(history);
   return history;
 }
 

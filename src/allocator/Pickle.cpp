@@ -4,7 +4,6 @@
 
 #include <charconv>
 #include <cstring>
-#include <deque>
 #include <vector>
 
 #include "allocator/SnapshotBuilder.h"
@@ -23,8 +22,8 @@ struct Located : Error {
 /// The pickle machine: a stack, marks, a memo. Containers stay open until they are put into another one.
 class Machine {
  public:
-  explicit Machine(std::string_view bytes) : bytes_(bytes) {}
-  Snapshot run();
+  explicit Machine(std::string_view bytes) : bytes_(bytes) { builder_.expect(bytes.size()); }
+  Snapshot run(const std::function<void(std::size_t)>& consumed);
 
  private:
   struct Open {
@@ -70,13 +69,15 @@ class Machine {
     return value;
   }
   [[nodiscard]] std::size_t floor() const { return marks_.empty() ? 0 : marks_.back(); }
-  /// What stands above the topmost mark, complete; they are gone from the stack afterwards.
-  std::vector<Value>& above_mark();
+  /// What stands above the topmost mark, complete. The mark goes; the values stay on the stack until they were used.
+  std::span<const Value> above_mark();
   void open(char kind);
-  Open* container_below(char kind);
-  Value complete(Value value);
-  void append(std::span<const Value> values);
-  void set(std::span<const Value> values);
+  Open* container_below(std::size_t place, char kind);
+  Value complete(Value value) { return value.kind == Value::container ? complete_container(value) : value; }
+  Value complete_container(Value value);
+  void close(Open& container, Value meaning);
+  void append(std::size_t place, std::span<const Value> values);
+  void set(std::size_t place, std::span<const Value> values);
   void long_integer(std::size_t count);
   void decimal(std::string_view text);
   void memoize(std::size_t index);
@@ -85,6 +86,7 @@ class Machine {
   void step(unsigned char opcode);
   bool plain(unsigned char opcode);
   bool structure(unsigned char opcode);
+  void use_marked(unsigned char opcode);
   bool memo(unsigned char opcode);
   [[noreturn]] void unknown(unsigned char opcode);
 
@@ -94,9 +96,8 @@ class Machine {
   std::vector<std::size_t> marks_;
   std::vector<std::uint64_t> memo_;     // kind in the top byte, payload below
   std::vector<std::uint64_t> objects_;  // containers, by number: likewise, once complete
-  std::deque<Open> open_;               // those that are not
+  std::vector<Open> open_;              // those that are not
   std::vector<std::size_t> spare_;      // unused places in open_
-  std::vector<Value> scratch_;
   SnapshotBuilder builder_;
 };
 
@@ -127,36 +128,35 @@ void Machine::open(char kind) {
   push(Value::container, static_cast<std::int64_t>(open_[place].object));
 }
 
-Value Machine::complete(Value value) {
-  if (value.kind != Value::container) return value;
-  const auto object = static_cast<std::size_t>(value.payload);
-  const Value known = unpack(objects_[object]);
+Value Machine::complete_container(Value value) {
+  const Value known = unpack(objects_[static_cast<std::size_t>(value.payload)]);
   if (known.kind != Value::container) return known;
-  const auto place = static_cast<std::size_t>(known.payload);
-  Open& container = open_[place];
+  Open& container = open_[static_cast<std::size_t>(known.payload)];
   const Value meaning = container.kind == 'd' ? builder_.dictionary(container.items) : builder_.list(container.items);
-  objects_[object] = pack(meaning);
-  container.items.clear();
-  if (container.items.capacity() > 4096) container.items.shrink_to_fit();
-  spare_.push_back(place);
+  close(container, meaning);
   return meaning;
 }
 
-std::vector<Value>& Machine::above_mark() {
-  if (marks_.empty()) fail("there is no mark to go back to: not a valid pickle");
-  const std::size_t mark = marks_.back();
-  marks_.pop_back();
-  scratch_.assign(stack_.begin() + static_cast<std::ptrdiff_t>(mark), stack_.end());
-  stack_.resize(mark);
-  for (Value& value : scratch_) value = complete(value);
-  return scratch_;
+void Machine::close(Open& container, Value meaning) {
+  objects_[container.object] = pack(meaning);
+  container.items.clear();
+  if (container.items.capacity() > 4096) container.items.shrink_to_fit();
+  spare_.push_back(static_cast<std::size_t>(&container - open_.data()));
 }
 
-/// The open container on top of the stack; null where it is complete and of no interest.
-Machine::Open* Machine::container_below(char kind) {
-  if (stack_.size() <= floor() || stack_.back().kind != Value::container)
+std::span<const Value> Machine::above_mark() {
+  if (marks_.empty()) fail("there is no mark to go back to: not a valid pickle");
+  const std::span<Value> values = std::span(stack_).subspan(marks_.back());
+  marks_.pop_back();
+  for (Value& value : values) value = complete(value);
+  return values;
+}
+
+/// The open container just below a place of the stack; null where it is complete and of no interest.
+Machine::Open* Machine::container_below(std::size_t place, char kind) {
+  if (place <= floor() || stack_[place - 1].kind != Value::container)
     fail("it fills something that is no container");
-  const Value known = unpack(objects_[static_cast<std::size_t>(stack_.back().payload)]);
+  const Value known = unpack(objects_[static_cast<std::size_t>(stack_[place - 1].payload)]);
   if (known.kind == Value::other) return nullptr;
   if (known.kind != Value::container) fail("it contains itself, or fills a container after its use: no snapshot does");
   Open& container = open_[static_cast<std::size_t>(known.payload)];
@@ -164,18 +164,21 @@ Machine::Open* Machine::container_below(char kind) {
   return &container;
 }
 
-void Machine::append(std::span<const Value> values) {
-  if (Open* list = container_below('l')) list->items.insert(list->items.end(), values.begin(), values.end());
+void Machine::append(std::size_t place, std::span<const Value> values) {
+  Open* list = container_below(place, 'l');
+  if (list != nullptr) list->items.insert(list->items.end(), values.begin(), values.end());
 }
 
-void Machine::set(std::span<const Value> values) {
+void Machine::set(std::size_t place, std::span<const Value> values) {
   if (values.size() % 2 != 0) fail("a key has no value: not a valid pickle");
-  Open* dictionary = container_below('d');
+  Open* dictionary = container_below(place, 'd');
   if (dictionary == nullptr) return;
-  const bool whole = dictionary->items.empty() && values.size() > 2;
-  dictionary->items.insert(dictionary->items.end(), values.begin(), values.end());
-  // Written in one go (up to 1000 keys are): complete, so that a list of many does not keep them all open.
-  if (whole) complete(stack_.back());
+  if (dictionary->items.empty() && values.size() > 2) {
+    // Written in one go (up to 1000 keys are): complete, so that a list of many does not keep them all open.
+    close(*dictionary, builder_.dictionary(values));
+  } else {
+    dictionary->items.insert(dictionary->items.end(), values.begin(), values.end());
+  }
 }
 
 void Machine::long_integer(std::size_t count) {
@@ -303,6 +306,24 @@ bool Machine::plain(unsigned char opcode) {
   }
 }
 
+// What stands above the mark becomes a container, or goes into the one below it.
+void Machine::use_marked(unsigned char opcode) {
+  const std::span<const Value> values = above_mark();
+  const std::size_t place = stack_.size() - values.size();
+  Value tuple;
+  if (opcode == 't') tuple = builder_.tuple(values);
+  if (opcode == 'e') append(place, values);
+  if (opcode == 'u') set(place, values);
+  if (opcode == 'l' || opcode == 'd') {
+    const std::vector<Value> copy(values.begin(), values.end());
+    stack_.resize(place);
+    open(static_cast<char>(opcode));
+    return opcode == 'l' ? append(place + 1, copy) : set(place + 1, copy);
+  }
+  stack_.resize(place);
+  if (opcode == 't') push(tuple);
+}
+
 // Containers and what goes into them.
 bool Machine::structure(unsigned char opcode) {
   switch (opcode) {
@@ -316,35 +337,26 @@ bool Machine::structure(unsigned char opcode) {
     case '}':
       open('d');
       return true;
-    case 'l':
-    case 'd': {
-      above_mark();
-      open(opcode == 'l' ? 'l' : 'd');
-      opcode == 'l' ? append(scratch_) : set(scratch_);
-      return true;
-    }
     case 'a': {
       const Value item = complete(pop());
-      append(std::span(&item, 1));
+      append(stack_.size(), std::span(&item, 1));
       return true;
     }
-    case 'e':
-      append(above_mark());
-      return true;
     case 's': {
       const Value value = complete(pop());
       const Value pair[2] = {complete(pop()), value};
-      set(pair);
+      set(stack_.size(), pair);
       return true;
     }
+    case 'l':
+    case 'd':
+    case 'e':
     case 'u':
-      set(above_mark());
+    case 't':
+      use_marked(opcode);
       return true;
     case ')':
       push(Value::other);
-      return true;
-    case 't':
-      push(builder_.tuple(above_mark()));
       return true;
     case 0x85:
     case 0x86:
@@ -411,9 +423,15 @@ void Machine::step(unsigned char opcode) {
   unknown(opcode);
 }
 
-Snapshot Machine::run() {
+Snapshot Machine::run(const std::function<void(std::size_t)>& consumed) {
+  constexpr std::size_t stretch = std::size_t{4} << 20;
+  std::size_t next = consumed ? stretch : ~std::size_t{0};
   while (true) {
     at_opcode_ = at_;
+    if (at_ >= next) {
+      consumed(at_);
+      next = at_ + stretch;
+    }
     const unsigned char opcode = number<unsigned char>();
     if (opcode == '.') break;
     try {
@@ -430,8 +448,8 @@ Snapshot Machine::run() {
 
 }  // namespace
 
-Snapshot parse_pickle(std::string_view bytes) {
-  return Machine(bytes).run();
+Snapshot parse_pickle(std::string_view bytes, const std::function<void(std::size_t)>& consumed) {
+  return Machine(bytes).run(consumed);
 }
 
 }  // namespace athanor::allocator

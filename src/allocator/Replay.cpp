@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <deque>
 #include <map>
+#include <utility>
 
 #include "athanor/core/Error.h"
 
@@ -21,25 +22,30 @@ bool gives_back(const Step& step) {
 /// Drives the model along a recorded history: new segments go where the recorded ones were.
 class Follower {
  public:
-  explicit Follower(const History& history) : history_(history), model_(options()) {
+  explicit Follower(const History& history) : history_(history), model_(options()), blocks_(history.blocks) {
     model_.restore(history.start, history.reserves);
     model_.observe([this](const Event& event) { see(event); });
     held_ = recorded_peak_ = model_.reserved();
+    std::size_t number = 0;
     for (const Segment& segment : history.start)
       for (const Block& block : segment.blocks)
-        if (block.state != BlockState::free) blocks_[block.address] = {block.address, stack_at_start(block.address)};
+        if (block.state != BlockState::free)
+          blocks_[number++] = {block.address, stack_at_start(block.address), /*older=*/true};
   }
 
   void step(std::size_t index);
   void finish();
 
   struct Held {
-    Address model = 0;  // where the model put it
+    static constexpr Address nowhere = ~Address{0};
+
+    Address model = nowhere;  // where the model put it
     std::uint32_t stack = 0;
+    bool older = false;  // than the history
   };
 
   const CachingAllocator& model() const { return model_; }
-  const std::unordered_map<Address, Held>& blocks() const { return blocks_; }
+  const std::vector<Held>& blocks() const { return blocks_; }
   Fidelity fidelity;
 
  private:
@@ -60,13 +66,15 @@ class Follower {
   std::optional<Address> ask(const Step& step);
   void allocate(const Step& step);
   [[nodiscard]] std::optional<std::size_t> struggle(std::size_t begin) const;
+  [[nodiscard]] std::optional<std::size_t> oversize_struggle(std::size_t begin) const;
+  [[nodiscard]] std::vector<Address> oversize_releases(const Step& request) const;
   void follow_struggle(std::size_t begin, std::size_t end);
   [[nodiscard]] bool releases_everything(std::size_t begin) const;
   void release(std::size_t begin, std::size_t end);
 
   const History& history_;
   CachingAllocator model_;
-  std::unordered_map<Address, Held> blocks_;  // by recorded address
+  std::vector<Held> blocks_;                  // by number
   std::deque<const Step*> expected_;          // recorded segments that the next allocation should take
   std::vector<Event> seen_;                   // what the model took or gave back since
   Address synthetic_ = Address{1} << 50;      // for segments that were not recorded
@@ -91,8 +99,9 @@ Place Follower::place(std::int64_t size, bool expandable) {
 void Follower::see(const Event& event) {
   if (event.action >= Action::segment_alloc && event.action <= Action::segment_unmap) {
     seen_.push_back(event);
+    const auto expected = event.action == Action::segment_alloc ? Step::segment_alloc : Step::segment_map;
     const bool taken = event.action == Action::segment_alloc || event.action == Action::segment_map;
-    if (taken && !expected_.empty()) {
+    if (taken && !expected_.empty() && (!struggling_ || expected_.front()->kind == expected)) {
       const Step& recorded = *expected_.front();
       fidelity.segment_allocs.matched +=
           !struggling_ && recorded.size == event.size && recorded.address == event.address;
@@ -122,9 +131,8 @@ std::optional<Address> Follower::ask(const Step& step) {
 void Follower::allocate(const Step& step) {
   ++fidelity.addresses.recorded;
   const auto address = ask(step);
-  if (!address) return;
-  fidelity.addresses.matched += *address == step.address;
-  blocks_[step.address] = {*address, step.stack};
+  blocks_[step.block] = {address.value_or(Held::nowhere), step.stack};
+  fidelity.addresses.matched += address && *address == step.address;
 }
 
 bool Follower::releases_everything(std::size_t begin) const {
@@ -153,15 +161,11 @@ void Follower::release(std::size_t begin, std::size_t end) {
   } else {
     for (std::size_t i = begin; i < end; ++i) model_.release_segment(history_.steps[i].address);
   }
-  // With max_split_size one allocation gives oversize blocks back first, the rest after: the order is that of two
-  // releases.
-  const bool any_order = history_.settings.max_split_size != unlimited;
   for (std::size_t i = begin, at = 0; i < end; ++i) {
     const Step& step = history_.steps[i];
     ++fidelity.segment_frees.recorded;
     held_ -= step.size;
-    const auto same = [&](const Event& event) { return event.address == step.address && event.size == step.size; };
-    if (any_order ? std::ranges::any_of(seen_, same) : at < seen_.size() && same(seen_[at])) {
+    if (at < seen_.size() && seen_[at].address == step.address && seen_[at].size == step.size) {
       ++fidelity.segment_frees.matched;
       ++at;
     }
@@ -192,26 +196,75 @@ std::optional<std::size_t> Follower::struggle(std::size_t begin) const {
   return std::nullopt;
 }
 
+// With max_split_size, an allocation that finds the device full first gives back the smallest cached segment that would
+// do, or the largest ones until their sum does (upstream's release_available_cached_blocks).
+std::vector<Address> Follower::oversize_releases(const Step& request) const {
+  const std::int64_t threshold = history_.settings.max_split_size;
+  const std::int64_t wanted = std::max(history_.settings.rounded(request.size), threshold);
+  const PoolId pool = request.pool < history_.pools.size() ? history_.pools[request.pool] : PoolId{0, 0};
+  std::vector<std::pair<std::int64_t, Address>> cached;
+  for (const Segment& segment : model_.segments())
+    if (segment.stream == request.stream && segment.pool == pool && segment.large && segment.size >= threshold &&
+        segment.blocks.size() == 1 && segment.blocks[0].state == BlockState::free)
+      cached.emplace_back(segment.size, segment.address);
+  std::ranges::sort(cached);
+  const auto enough = std::ranges::lower_bound(cached, std::pair{wanted, Address{0}});
+  if (enough != cached.end()) return {enough->second};
+  std::vector<Address> out;
+  for (std::int64_t released = 0; released < wanted && !cached.empty(); cached.pop_back()) {
+    released += cached.back().first;
+    out.push_back(cached.back().second);
+  }
+  return out;
+}
+
+// The step that ends such an allocation, if these releases begin as its would. Where a program's own empty_cache() begins
+// likewise, both give back the same in the same order.
+std::optional<std::size_t> Follower::oversize_struggle(std::size_t begin) const {
+  if (history_.settings.max_split_size == unlimited || !gives_back(history_.steps[begin])) return std::nullopt;
+  std::size_t end = begin;
+  while (end < history_.steps.size() &&
+         (gives_back(history_.steps[end]) || history_.steps[end].kind == Step::complete_free ||
+          history_.steps[end].kind == Step::segment_alloc))
+    ++end;
+  if (end == history_.steps.size()) return std::nullopt;
+  const Step& request = history_.steps[end];
+  if (request.kind != Step::oom && (request.kind != Step::alloc || history_.steps[end - 1].kind != Step::segment_alloc))
+    return std::nullopt;
+  const std::vector<Address> first = oversize_releases(request);
+  if (first.empty() || first.size() > end - begin) return std::nullopt;
+  for (std::size_t i = 0; i < first.size(); ++i)
+    if (history_.steps[begin + i].kind != Step::segment_free || history_.steps[begin + i].address != first[i])
+      return std::nullopt;
+  return end;
+}
+
 // The model goes through the same trouble by itself on a device that is just as full: the least capacity that allows
 // what was taken fails where the real one failed.
 void Follower::follow_struggle(std::size_t begin, std::size_t end) {
   std::int64_t capacity = held_;
+  bool mapped = false;
   std::vector<const Step*> recorded;
+  std::vector<Address> completed;
   for (std::size_t i = begin; i < end; ++i) {
     const Step& step = history_.steps[i];
     if (step.kind == Step::complete_free) {
-      blocks_.erase(step.address);  // the model takes it back when it waits for all streams
+      // The model takes it back when it waits for all streams.
+      if (step.block == Step::no_block) continue;
+      completed.push_back(std::exchange(blocks_[step.block], {}).model);
       continue;
     }
     held_ += takes(step) ? step.size : -step.size;
     capacity = std::max(capacity, held_);
     recorded.push_back(&step);
+    mapped = mapped || step.kind == Step::segment_map;
+    if (step.kind == Step::segment_alloc) expected_.push_back(&step);
     (takes(step) ? fidelity.segment_allocs : fidelity.segment_frees).recorded++;
   }
   recorded_peak_ = std::max(recorded_peak_, capacity);
   seen_.clear();
   struggling_ = true;
-  model_.set_capacity(capacity);
+  model_.set_capacity(mapped ? capacity : held_);
   if (history_.steps[end].kind == Step::alloc) {
     allocate(history_.steps[end]);
   } else {
@@ -219,6 +272,8 @@ void Follower::follow_struggle(std::size_t begin, std::size_t end) {
   }
   model_.set_capacity(unlimited);
   struggling_ = false;
+  for (const Address address : completed)
+    if (model_.waits(address)) model_.complete_free(address);
   for (std::size_t i = 0; i < recorded.size() && i < seen_.size(); ++i) {
     const bool same =
         recorded[i]->address == seen_[i].address && recorded[i]->size == seen_[i].size &&
@@ -231,7 +286,8 @@ void Follower::step(std::size_t index) {
   if (index < done_until_) return;
   const Step& step = history_.steps[index];
   if (takes(step) || gives_back(step)) {
-    const auto end = struggle(index);
+    auto end = struggle(index);
+    if (!end) end = oversize_struggle(index);
     if (end) {
       follow_struggle(index, *end);
       done_until_ = *end + 1;
@@ -251,17 +307,16 @@ void Follower::step(std::size_t index) {
   } else if (step.kind == Step::alloc) {
     allocate(step);
   } else if (step.kind != Step::oom) {
-    const auto held = blocks_.find(step.address);
-    if (held == blocks_.end()) {
+    if (step.block == Step::no_block || blocks_[step.block].model == Held::nowhere) {
       ++fidelity.orphans;
       return;
     }
-    const Address address = held->second.model;
+    const Address address = blocks_[step.block].model;
     if (step.kind == Step::request_free) {
       model_.request_free(address);
       return;
     }
-    blocks_.erase(held);
+    blocks_[step.block] = {};
     if (step.kind == Step::free) {
       model_.free(address);
     } else if (model_.waits(address)) {
@@ -306,15 +361,17 @@ void sample(std::vector<Moment>& moments, std::size_t stretch, const Moment& now
 
 void find_holders(const Snapshot& snapshot, const Follower& follower, Replay& result) {
   std::unordered_map<std::uint32_t, std::string> frames;
-  std::map<std::string, Holder> by_frame;
-  for (const auto& [recorded, held] : follower.blocks()) {
+  std::map<std::pair<std::string, bool>, Holder> by_frame;
+  for (const auto& held : follower.blocks()) {
+    if (held.model == held.nowhere) continue;
     const auto block = follower.model().block(held.model);
     if (!block) continue;
     result.stacks_at_peak[held.model] = held.stack;
     auto [frame, is_new] = frames.try_emplace(held.stack);
     if (is_new) frame->second = snapshot.frames.culprit(held.stack);
-    Holder& holder = by_frame[frame->second];
+    Holder& holder = by_frame[{frame->second, frame->second.empty() && held.older}];
     holder.frame = frame->second;
+    holder.older = frame->second.empty() && held.older;
     holder.bytes += block->size;
     ++holder.blocks;
   }

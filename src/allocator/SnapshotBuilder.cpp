@@ -110,6 +110,11 @@ SnapshotBuilder::SnapshotBuilder() {
   for (const char* name : names) snapshot_.frames.text(name);
 }
 
+void SnapshotBuilder::expect(std::size_t bytes) {
+  constexpr std::size_t shortest_event = 64;
+  events_.reserve(bytes / shortest_event);
+}
+
 std::uint32_t SnapshotBuilder::text(std::string_view text) {
   return snapshot_.frames.text(text);
 }

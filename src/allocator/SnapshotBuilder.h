@@ -44,6 +44,10 @@ class SnapshotBuilder {
  public:
   SnapshotBuilder();
 
+  /// Makes room for the events of a file of that many bytes, so that they need not move while it is read. Room that
+  /// is not used costs addresses, no memory.
+  void expect(std::size_t bytes);
+
   std::uint32_t text(std::string_view text);
   [[nodiscard]] std::string_view text_of(Value value) const;
 

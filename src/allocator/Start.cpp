@@ -288,12 +288,12 @@ void rebuild_start(const Snapshot& snapshot, History& history) {
   std::map<Address, Older> older = older_blocks(history);
   if (history.finish.empty() && !older.empty()) history.laid_out = false;
   if (history.laid_out) {
+    history.start = older_segments(history);
     std::vector<std::pair<Address, std::uint32_t>> allocs;
-    for (std::size_t i = 0; i < history.steps.size(); ++i)
+    for (std::size_t i = 0; i < history.steps.size() && !older.empty(); ++i)
       if (history.steps[i].kind == Step::alloc)
         allocs.emplace_back(history.steps[i].address, static_cast<std::uint32_t>(i));
     std::ranges::sort(allocs);
-    history.start = older_segments(history);
     for (Segment& segment : history.start) lay_out(history, segment, older, allocs);
     history.orphans += older.size();
   } else {

@@ -10,8 +10,10 @@ namespace {
 
 /// One run under other settings, addresses and all.
 struct Run {
+  static constexpr Address nowhere = ~Address{0};
+
   CachingAllocator model;
-  std::unordered_map<Address, Address> blocks;  // recorded → modelled
+  std::vector<Address> blocks;  // by number
   std::optional<Step> failed;
   std::size_t failed_step = 0;
 
@@ -26,19 +28,20 @@ struct Run {
       failed_step = index;
       return false;
     }
-    blocks[step.address] = *address;
+    blocks[step.block] = *address;
     return true;
   }
 };
 
 // The program's own empty_cache() is repeated; releases that a full device forced happen by themselves, or not.
 void run(Run& state, const History& history) {
+  std::uint32_t number = 0;
   for (const Segment& segment : history.start)
     for (const Block& block : segment.blocks) {
       if (block.state == BlockState::free) continue;
       Step step;
       step.stream = segment.stream;
-      step.address = block.address;
+      step.block = number++;
       step.size = block.requested > 0 ? block.requested : block.size;
       if (!state.allocate(history, step, 0)) return;
     }
@@ -60,18 +63,18 @@ void run(Run& state, const History& history) {
       }
       state.model.free(*address);
     } else if (step.kind <= Step::complete_free) {
-      const auto block = state.blocks.find(step.address);
-      if (block == state.blocks.end()) continue;
+      if (step.block == Step::no_block || state.blocks[step.block] == Run::nowhere) continue;
+      Address& block = state.blocks[step.block];
       if (step.kind == Step::request_free) {
-        state.model.request_free(block->second);
+        state.model.request_free(block);
         continue;
       }
       if (step.kind == Step::free) {
-        state.model.free(block->second);
-      } else if (state.model.waits(block->second)) {
-        state.model.complete_free(block->second);
+        state.model.free(block);
+      } else if (state.model.waits(block)) {
+        state.model.complete_free(block);
       }
-      state.blocks.erase(block);
+      block = Run::nowhere;
     }
   }
 }
@@ -87,7 +90,7 @@ Outcome what_if(const History& history, const Settings& settings, std::int64_t c
     device.capacity = capacity;
     device.total_memory = history.total_memory.value_or(capacity);
     device.order = order;
-    Run state{CachingAllocator(device), {}, {}, 0};
+    Run state{CachingAllocator(device), std::vector(history.blocks, Run::nowhere), {}, 0};
     run(state, history);
     const std::int64_t reserved = state.model.peak_reserved();
     (order == AddressOrder::rising ? outcome.peak_reserved : outcome.peak_reserved_other) = reserved;

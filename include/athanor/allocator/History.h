@@ -24,12 +24,15 @@ struct Step {
     oom,  ///< address: what the driver had free
   };
 
+  static constexpr std::uint32_t no_block = 0xffffffff;
+
   Kind kind = alloc;
-  bool forced =
-      false;  ///< segment_free, segment_unmap: by an allocation that found the device full, not by the program
+  /// segment_free, segment_unmap: by an allocation that found the device full, not by the program.
+  bool forced = false;
+  std::uint16_t pool = 0;   ///< index into History::pools
   std::uint32_t event = 0;  ///< index into the trace
   std::uint32_t stack = 0;
-  std::uint32_t pool = 0;  ///< index into History::pools
+  std::uint32_t block = no_block;  ///< alloc and frees: the block's number, which a later block may have again
   Stream stream = 0;
   Address address = 0;
   std::int64_t size = 0;
@@ -46,6 +49,7 @@ struct History {
   std::vector<Segment> finish;          ///< the segments the snapshot lists
   std::unordered_map<Address, std::uint32_t> start_stacks;  ///< who allocated the blocks of `start`, where known
   std::size_t events = 0;
+  std::uint32_t blocks = 0;  ///< Numbers of blocks in use; those of `start` that are not free come first, in order.
   bool complete = false;                     ///< The history begins on an empty device.
   bool laid_out = true;                      ///< false: without segments the layout is unknown (profiler traces)
   std::size_t ambiguous = 0;                 ///< Blocks older than the trace whose size is known to 1 MiB only.

@@ -39,7 +39,8 @@ struct Moment {
 
 /// Who holds bytes at the peak: blocks with the same culprit frame.
 struct Holder {
-  std::string frame;  ///< "" where the blocks are older than the history or no stacks were recorded
+  std::string frame;   ///< "" where no call stack was recorded
+  bool older = false;  ///< Without a call stack because the blocks are older than the history.
   std::int64_t bytes = 0;
   std::size_t blocks = 0;
 };
