@@ -7,8 +7,8 @@
 
 namespace athanor::allocator {
 
-/// The free blocks of one pool and stream, ordered by (size, address). Sizes fall into bins, 32 to each power of two and
-/// one for each of the smallest, with a bit each that says whether the bin holds anything; in a bin stands a sorted
+/// The free blocks of one pool and stream, ordered by (size, address). Sizes fall into bins, 32 to each power of two
+/// and one for each of the smallest, with a bit each that says whether the bin holds anything; in a bin stands a sorted
 /// sequence, kept in chunks. So finding, inserting and erasing touch a few cache lines, and almost never allocate.
 /// Sizes and addresses are multiples of 512.
 class FreeList {

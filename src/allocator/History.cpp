@@ -7,6 +7,7 @@
 
 #include "allocator/AddressMap.h"
 #include "allocator/Start.h"
+#include "athanor/core/Bytes.h"
 #include "athanor/core/Error.h"
 
 namespace athanor::allocator {
@@ -152,6 +153,22 @@ void number_blocks(History& history) {
   history.blocks = static_cast<std::uint32_t>(addresses.size());
 }
 
+// What can be said without a history: the state at the dump.
+std::string state_of(const Snapshot& snapshot, std::int32_t device) {
+  std::int64_t reserved = 0, allocated = 0;
+  std::size_t segments = 0;
+  for (const RecordedSegment& recorded : snapshot.segments) {
+    if (recorded.device != device) continue;
+    ++segments;
+    reserved += recorded.segment.size;
+    for (const Block& block : recorded.segment.blocks)
+      if (block.state != BlockState::free) allocated += block.size;
+  }
+  if (segments == 0) return "";
+  return fmt::format("; {} segments {} {}, {} of it allocated", segments, snapshot.truncated ? "are listed:" : "held",
+                     Bytes{reserved}.text(), Bytes{allocated}.text());
+}
+
 }  // namespace
 
 std::int32_t busiest_device(const Snapshot& snapshot) {
@@ -163,12 +180,15 @@ History history_of(const Snapshot& snapshot, std::int32_t device) {
   if (device < 0) throw std::invalid_argument(fmt::format("replay: a device is a number from 0 on, got {}", device));
   const bool known = static_cast<std::size_t>(device) < snapshot.traces.size();
   if (!known || snapshot.traces[static_cast<std::size_t>(device)].empty())
-    throw Error(fmt::format("the snapshot has no history for device {}. {}", device, how_to_record));
+    throw Error(fmt::format("the snapshot{} has no history for device {}{}. {}",
+                            snapshot.truncated ? " is truncated and" : "", device, state_of(snapshot, device),
+                            how_to_record));
   const std::vector<TraceEvent>& trace = snapshot.traces[static_cast<std::size_t>(device)];
   History history;
   history.device = device;
   history.events = trace.size();
   history.laid_out = snapshot.source != Source::profiler;
+  history.partial = snapshot.truncated;
   history.steps.reserve(trace.size());
   for (std::size_t i = 0; i < trace.size(); ++i) {
     const TraceEvent& event = trace[i];
@@ -185,14 +205,18 @@ History history_of(const Snapshot& snapshot, std::int32_t device) {
     if (recorded.device != device) continue;
     history.finish.push_back(recorded.segment);
     for (std::size_t i = 0; i < recorded.segment.blocks.size(); ++i)
-      if (recorded.block_stacks[i] != 0)
+      if (recorded.block_stacks[i] != 0 && recorded.segment.blocks[i].state != BlockState::free)
         history.start_stacks[recorded.segment.blocks[i].address] = recorded.block_stacks[i];
   }
+  // Whoever was handed an address since is not who held it at the start.
+  for (const Step& step : history.steps)
+    if (step.kind == Step::alloc && !history.start_stacks.empty()) history.start_stacks.erase(step.address);
   history.pools = snapshot.pools;
   find_pools(snapshot, history);
   pair_frees(history);
   mark_forced(history);
   read_settings(snapshot, history);
+  if (history.partial) forget_what_came_later(history);
   rebuild_start(snapshot, history);
   number_blocks(history);
   return history;

@@ -29,7 +29,7 @@ struct MemoryEvent {
 /// Values as they are parsed; objects and arrays get their meaning as soon as they are closed.
 class Handler : public nlohmann::json_sax<nlohmann::json> {
  public:
-  explicit Handler(SnapshotBuilder& builder) : builder_(builder) {}
+  Handler(SnapshotBuilder& builder, std::size_t bytes) : builder_(builder), bytes_(bytes) {}
 
   bool null() override { return add({Value::nothing, 0}); }
   bool boolean(bool value) override { return add({Value::truth, value}); }
@@ -47,8 +47,8 @@ class Handler : public nlohmann::json_sax<nlohmann::json> {
     if (key == "traceEvents" && open_.size() == 1) profiler_ = true;
     return add({Value::text, builder_.text(key)});
   }
-  bool start_object(std::size_t) override { return start(); }
-  bool start_array(std::size_t) override { return start(); }
+  bool start_object(std::size_t) override { return start('d'); }
+  bool start_array(std::size_t) override { return start('l'); }
   bool end_object() override {
     std::vector<Value> items = finish();
     return add(profiler_ ? profiler_object(items) : builder_.dictionary(items));
@@ -60,25 +60,46 @@ class Handler : public nlohmann::json_sax<nlohmann::json> {
     const bool numbers = items.size() == 2 && items[0].kind == Value::integer && items[1].kind == Value::integer;
     return add(numbers ? builder_.tuple(items) : builder_.list(items));
   }
-  bool parse_error(std::size_t at, const std::string&, const nlohmann::detail::exception& error) override {
-    const std::string what = error.what();
-    const bool short_file = what.find("unexpected end of input") != std::string::npos;
-    throw Error(fmt::format("{} (at byte {})",
-                            short_file ? "it ends in the middle: the file is truncated" : "it is not valid JSON", at));
+  bool parse_error(std::size_t at, const std::string&, const nlohmann::detail::exception&) override {
+    if (at <= bytes_) throw Error(fmt::format("it is not valid JSON (at byte {})", at));
+    truncated_ = true;
+    close_early();
+    if (profiler_ ? memory.empty() : !SnapshotBuilder::is_snapshot(outermost_))
+      throw Error(fmt::format("it ends in the middle: the file is truncated (at byte {})", bytes_));
+    return false;
   }
 
   [[nodiscard]] bool profiler() const { return profiler_; }
+  [[nodiscard]] bool truncated() const { return truncated_; }
   [[nodiscard]] Value outermost() const { return outermost_; }
   std::vector<MemoryEvent> memory;
 
  private:
-  bool start() {
+  struct Open {
+    char kind;  // l array, d object
+    std::size_t begin;
+  };
+
+  bool start(char kind) {
     if (open_.size() >= deepest) throw Error("it nests deeper than any snapshot");
-    open_.push_back(values_.size());
+    open_.push_back({kind, values_.size()});
     return true;
   }
+  // The file ends here: arrays as far as they reach, objects in the making left out, except the outermost.
+  void close_early() {
+    while (!open_.empty() && !profiler_) {
+      const char kind = open_.back().kind;
+      std::vector<Value> items = finish();
+      if (kind == 'd' && !open_.empty()) {
+        if (open_.back().kind == 'd') values_.pop_back();  // its key
+        continue;
+      }
+      if (kind == 'd' && items.size() % 2 != 0) items.pop_back();
+      add(kind == 'd' ? builder_.dictionary(items) : builder_.list(items));
+    }
+  }
   std::vector<Value> finish() {
-    const auto begin = values_.begin() + static_cast<std::ptrdiff_t>(open_.back());
+    const auto begin = values_.begin() + static_cast<std::ptrdiff_t>(open_.back().begin);
     std::vector<Value> items(begin, values_.end());
     values_.erase(begin, values_.end());
     open_.pop_back();
@@ -133,20 +154,22 @@ class Handler : public nlohmann::json_sax<nlohmann::json> {
 
   SnapshotBuilder& builder_;
   std::vector<Value> values_;
-  std::vector<std::size_t> open_;
+  std::vector<Open> open_;
   std::vector<double> reals_;
   double last_real_ = 0;
   MemoryEvent pending_;
-  bool profiler_ = false;
+  bool profiler_ = false, truncated_ = false;
+  std::size_t bytes_;
   Value outermost_;
 };
 
-Snapshot from_profiler(std::vector<MemoryEvent> memory) {
+Snapshot from_profiler(std::vector<MemoryEvent> memory, bool truncated) {
   if (memory.empty())
     throw Error("it is a profiler trace without memory events of a GPU: record it with profile(profile_memory=True)");
   std::ranges::stable_sort(memory, {}, &MemoryEvent::time_us);
   Snapshot snapshot;
   snapshot.source = Source::profiler;
+  snapshot.truncated = truncated;
   snapshot.stream_index(0);
   snapshot.pool_index({0, 0});
   for (const MemoryEvent& event : memory) {
@@ -174,10 +197,10 @@ Snapshot from_profiler(std::vector<MemoryEvent> memory) {
 
 Snapshot parse_json(std::string_view bytes) {
   SnapshotBuilder builder;
-  Handler handler(builder);
+  Handler handler(builder, bytes.size());
   nlohmann::json::sax_parse(bytes, &handler);
-  return handler.profiler() ? from_profiler(std::move(handler.memory))
-                            : builder.finish(handler.outermost(), Source::json);
+  return handler.profiler() ? from_profiler(std::move(handler.memory), handler.truncated())
+                            : builder.finish(handler.outermost(), Source::json, handler.truncated());
 }
 
 }  // namespace athanor::allocator

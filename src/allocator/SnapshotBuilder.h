@@ -35,6 +35,8 @@ struct Value {
     container,  // not yet complete; readers' own use
   };
 
+  static Value of(Kind kind, std::size_t payload) { return {kind, static_cast<std::int64_t>(payload)}; }
+
   Kind kind = nothing;
   std::int64_t payload = 0;
 };
@@ -56,8 +58,12 @@ class SnapshotBuilder {
   Value list(std::span<const Value> items);
   Value tuple(std::span<const Value> items);
 
-  /// The finished snapshot. Throws if the outermost value is not one.
-  Snapshot finish(Value outermost, Source source);
+  static bool is_snapshot(Value outermost) {
+    return outermost.kind == Value::root || outermost.kind == Value::segments;
+  }
+
+  /// The finished snapshot; `truncated`: as far as the file went. Throws if the outermost value is not one.
+  Snapshot finish(Value outermost, Source source, bool truncated = false);
 
  private:
   struct Range {
@@ -103,9 +109,8 @@ class SnapshotBuilder {
   std::vector<Pieces> segments_;
   std::vector<Range> segment_lists_;
   Range root_traces_{0, 0}, root_segments_{0, 0};
-  bool has_traces_ = false, has_segments_ = false;
   std::string conf_;
-  bool has_conf_ = false, odd_settings_ = false;
+  bool has_conf_ = false;
   std::uint32_t last_stream_ = 0;
 };
 

@@ -95,6 +95,7 @@ std::vector<Segment> older_segments(const History& history) {
     } else if (step->kind == Step::segment_map) {
       cut(held, step->address, step->address + static_cast<Address>(step->size));
     } else if (step->kind == Step::segment_unmap) {
+      cut(held, step->address, step->address + static_cast<Address>(step->size));
       Segment pages;
       pages.address = step->address;
       pages.size = step->size;
@@ -185,6 +186,7 @@ class Ranges {
     for (const RecordedSegment& r : snapshot.segments)
       if (r.device != history.device || !r.segment.expandable) others_.push_back(r.segment.address);
     for (std::size_t i = 0; i < history.steps.size(); ++i) follow(i);
+    if (history.partial) reserved_later(snapshot);
     std::ranges::sort(others_);
     write();
   }
@@ -233,6 +235,20 @@ class Ranges {
         break;
       }
     }
+  }
+
+  /// Ranges that the segments listed show and the steps do not: they bound the others.
+  void reserved_later(const Snapshot& snapshot) {
+    std::map<Key, Life> later;
+    for (const RecordedSegment& r : snapshot.segments) {
+      const Segment& s = r.segment;
+      const Key key{s.stream, s.pool, s.large};
+      if (r.device != history_.device || !s.expandable || current_.contains(key)) continue;
+      const std::size_t now = history_.steps.size();
+      const auto life = later.try_emplace(key, Life{key, s.address, s.address, 0, false, now, now}).first;
+      life->second.base = std::min(life->second.base, s.address);
+    }
+    for (const auto& [key, life] : later) lives_.push_back(life);
   }
 
   /// From a range's base to whatever begins behind it while it lives; unlimited if nothing does.

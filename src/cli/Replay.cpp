@@ -64,8 +64,16 @@ std::vector<Outcome> outcomes(const allocator::History& history, const std::vect
   return out;
 }
 
-std::vector<std::string> notes(const allocator::Snapshot& snapshot, const allocator::History& history) {
+std::vector<std::string> notes(const allocator::Snapshot& snapshot, const allocator::History& history,
+                               const allocator::Fidelity& fidelity) {
   std::vector<std::string> out = snapshot.warnings;
+  if (history.partial)
+    out.push_back(fmt::format("Partial: the file is truncated after {} events; what is said holds up to there.{}",
+                              core::grouped(static_cast<long long>(history.events)),
+                              history.complete || !history.laid_out
+                                  ? ""
+                                  : " The state before them is rebuilt from the segments of a later moment: peaks and "
+                                    "addresses are estimates."));
   out.insert(out.end(), history.warnings.begin(), history.warnings.end());
   if (!history.complete)
     out.emplace_back(
@@ -76,8 +84,10 @@ std::vector<std::string> notes(const allocator::Snapshot& snapshot, const alloca
   if (history.ambiguous > 0)
     out.push_back(
         fmt::format("{} blocks older than the history may be up to 1 MiB larger than assumed.", history.ambiguous));
-  if (history.orphans > 0)
-    out.push_back(fmt::format("{} entries contradict the others and are left out.", history.orphans));
+  if (const std::size_t orphans = std::max(history.orphans, fidelity.orphans); orphans > 0)
+    out.push_back(fmt::format(
+        "Partial: {} entries contradict the others (frees of what nobody holds, events out of order) and are left out.",
+        orphans));
   std::string others;
   for (std::size_t i = 0; i < snapshot.traces.size(); ++i)
     if (!snapshot.traces[i].empty() && static_cast<std::int32_t>(i) != history.device) others += fmt::format(" {}", i);
@@ -103,6 +113,7 @@ nlohmann::json json_of(const ReplayReport& report, std::size_t top) {
   json["device"] = report.history->device;
   json["events"] = report.history->events;
   json["complete"] = report.history->complete;
+  json["partial"] = report.history->partial;
   json["exact"] = fidelity.exact();
   json["addresses"] = {{"recorded", fidelity.addresses.recorded}, {"matched", fidelity.addresses.matched}};
   json["segments"] = {{"recorded", fidelity.segment_allocs.recorded}, {"matched", fidelity.segment_allocs.matched}};
@@ -139,9 +150,10 @@ void print_people(const ReplayReport& report, std::size_t top, const Context& co
   std::ostream& out = *context.out;
   const auto& replay = report.replay;
   const auto& fidelity = replay.fidelity;
-  out << fmt::format("{}: device {}, {} events, {}\n", core::printable(report.file), report.history->device,
+  out << fmt::format("{}: device {}, {} events, {}{}\n", core::printable(report.file), report.history->device,
                      core::grouped(static_cast<long long>(report.history->events)),
-                     report.history->complete ? "from an empty device" : "from a device in use");
+                     report.history->complete ? "from an empty device" : "from a device in use",
+                     report.history->partial ? ", partial: the file is truncated" : "");
   out << fmt::format("{}  {} of {} addresses, {} of {} segments taken, {} of {} given back: {}\n", head("faithful"),
                      core::grouped(static_cast<long long>(fidelity.addresses.matched)),
                      core::grouped(static_cast<long long>(fidelity.addresses.recorded)),
@@ -224,7 +236,7 @@ int run(const Options& options, const Context& context) {
   }
   report.outcomes = outcomes(history, settings, report.capacity);
   report.advice = allocator::advise(report.replay, report.outcomes, report.capacity);
-  report.notes = notes(snapshot, history);
+  report.notes = notes(snapshot, history, report.replay.fidelity);
 
   if (!options.svg.empty()) core::write_atomically(options.svg, replay_picture(report));
   if (!options.html.empty()) core::write_atomically(options.html, replay_page(report));

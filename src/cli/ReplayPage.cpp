@@ -201,7 +201,8 @@ std::string table(const std::vector<std::vector<std::string>>& cells) {
 }  // namespace
 
 std::string holder_name(const allocator::Holder& holder) {
-  return holder.frame.empty() ? "(no call stack: older than the history)" : holder.frame;
+  if (!holder.frame.empty()) return holder.frame;
+  return holder.older ? "(no call stack: older than the history)" : "(no call stack was recorded)";
 }
 
 std::string memory_over_time(const ReplayReport& report) {
@@ -242,8 +243,9 @@ std::string replay_page(const ReplayReport& report) {
       "tabular-nums}th{font-weight:600;border-bottom:1px solid "
       "#8886}svg{max-width:100%;height:auto}.advice{padding:.7em 1em;"
       "border-left:4px solid #0b62c4;background:#8881}code{font-size:.95em}.quiet{opacity:.7}</style>\n";
-  html += fmt::format("<h1>{}</h1>\n<p>Device {}, {} events. {}</p>\n", core::escaped(report.file),
+  html += fmt::format("<h1>{}</h1>\n<p>Device {}, {} events{}. {}</p>\n", core::escaped(report.file),
                       report.history->device, core::grouped(static_cast<long long>(report.history->events)),
+                      report.history->partial ? " (partial: the file is truncated)" : "",
                       fidelity.exact() ? "The model reproduces every address and every segment of this history."
                                        : "The model does not reproduce this history in every event; see below.");
   html += fmt::format("<p class=\"advice\">{}{}</p>\n", core::escaped(report.advice.sentence),

@@ -32,7 +32,7 @@ std::string replay_picture(const ReplayReport& report);
 /// One self-contained HTML page.
 std::string replay_page(const ReplayReport& report);
 
-/// "(older than the history)" for the empty frame.
+/// Its frame, or why it has none.
 std::string holder_name(const allocator::Holder& holder);
 
 }  // namespace athanor::cli

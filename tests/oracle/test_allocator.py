@@ -66,6 +66,38 @@ def test_a_json_dump_and_gzip_say_the_same_as_the_pickle(tmp_path):
         assert {k: v for k, v in got.items() if k != "file"} == {k: v for k, v in expected.items() if k != "file"}
 
 
+def forms(data):
+    """A snapshot as people keep it: by pickle protocol, as JSON, gzipped."""
+    for protocol in range(6):
+        yield f"protocol {protocol}", pickle.dumps(data, protocol=protocol)
+    yield "JSON", json.dumps(data).encode()
+    yield "JSON, gzipped", gzip.compress(json.dumps(data).encode(), mtime=0)
+
+
+def test_a_truncated_snapshot_is_replayed_as_far_as_it_goes(tmp_path):
+    whole = tmp_path / "whole.pickle"
+    assert subprocess.run([DRIVER, "write", whole], timeout=60).returncode == 0
+    data = pickle.loads(whole.read_bytes())
+    expected = replay(whole)
+    for form, content in forms(data):
+        path = tmp_path / "cut"
+        path.write_bytes(content)
+        assert {k: v for k, v in replay(path).items() if k != "file"} == {k: v for k, v in expected.items() if k != "file"}
+        events = []
+        for tenths in (1, 4, 5, 6, 7, 8, 9):
+            path.write_bytes(content[:len(content) * tenths // 10])
+            done = subprocess.run([ATHANOR, "replay", path, "--json"], capture_output=True, text=True, timeout=60)
+            if done.returncode != 0:
+                assert done.returncode == 1 and done.stderr.count("\n") == 1 and "truncated" in done.stderr, (form, done.stderr)
+                continue
+            result = json.loads(done.stdout)
+            assert result["partial"] and result["complete"] and "truncated" in result["notes"][0], (form, tenths)
+            assert result["addresses"]["recorded"] - result["addresses"]["matched"] <= 1, (form, tenths)
+            assert result["peak_allocated"] <= expected["peak_allocated"]
+            events.append(result["events"])
+        assert events and events == sorted(events) and expected["events"] * 0.7 < events[-1] <= expected["events"], (form, events)
+
+
 CONFS = [
     "max_split_size_mb:40,max_non_split_rounding_mb:30,garbage_collection_threshold:0.5,expandable_segments:True",
     "roundup_power2_divisions:8",

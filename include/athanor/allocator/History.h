@@ -46,15 +46,16 @@ struct History {
   std::vector<Segment> start;           ///< rebuilt from the segments at the end and the trace, backwards
   std::vector<Reserve> reserves;        ///< Ranges of expandable segments that are there at the start.
   std::vector<Reserve> later_reserves;  ///< Those reserved since, in that order.
-  std::vector<Segment> finish;          ///< the segments the snapshot lists
+  std::vector<Segment> finish;  ///< The segments the snapshot lists; where it is partial, those seen before its end.
   std::unordered_map<Address, std::uint32_t> start_stacks;  ///< who allocated the blocks of `start`, where known
   std::size_t events = 0;
-  std::uint32_t blocks = 0;  ///< Numbers of blocks in use; those of `start` that are not free come first, in order.
-  bool complete = false;                     ///< The history begins on an empty device.
-  bool laid_out = true;                      ///< false: without segments the layout is unknown (profiler traces)
-  std::size_t ambiguous = 0;                 ///< Blocks older than the trace whose size is known to 1 MiB only.
-  std::size_t orphans = 0;                   ///< Steps that contradict the rest; left out.
-  Settings settings{};                       ///< as recorded
+  std::uint32_t blocks = 0;   ///< Numbers of blocks in use; those of `start` that are not free come first, in order.
+  bool partial = false;       ///< The file ended before the history did.
+  bool complete = false;      ///< The history begins on an empty device.
+  bool laid_out = true;       ///< false: without segments the layout is unknown (profiler traces)
+  std::size_t ambiguous = 0;  ///< Blocks older than the trace whose size is known to 1 MiB only.
+  std::size_t orphans = 0;    ///< Steps that contradict the rest; left out.
+  Settings settings{};        ///< as recorded
   std::optional<std::int64_t> capacity;      ///< What the device could hand out, where an out-of-memory tells exactly.
   std::optional<std::int64_t> total_memory;  ///< The device's memory, where reserved address ranges tell.
   std::vector<std::string> warnings;

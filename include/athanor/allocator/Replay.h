@@ -80,7 +80,8 @@ struct Outcome {
 /// the history are allocated first, in the order of their addresses.
 Outcome what_if(const History& history, const Settings& settings, std::int64_t capacity);
 
-/// The settings worth trying for a history, the recorded ones first. Garbage collection acts only where memory is limited.
+/// The settings worth trying for a history, the recorded ones first. Garbage collection acts only where memory is
+/// limited.
 std::vector<Settings> candidates(const History& history, std::int64_t capacity);
 
 /// One sentence of advice, and the line to set: "" where nothing is to be gained.

@@ -78,6 +78,7 @@ struct Snapshot {
   std::vector<Stream> streams;
   std::vector<PoolId> pools;
   Frames frames;
+  bool truncated = false;                   ///< The file ends too early: what stands before its end is here.
   std::optional<std::string> conf;          ///< PYTORCH_CUDA_ALLOC_CONF; nullopt: the file does not say
   std::vector<std::string> warnings;        ///< What was odd or left out, one line each.
   std::size_t unknown_events = 0;           ///< Entries whose action this reader does not know; they are left out.
@@ -88,8 +89,9 @@ struct Snapshot {
 };
 
 /// Reads a snapshot: a pickle (nothing in it is executed or imported: an opcode that would is refused by name), a JSON
-/// dump of one, or a PyTorch profiler trace (.pt.trace.json); each of them gzipped too. Memory stays within a small
-/// multiple of the file. Throws athanor::Error: path, what is wrong and where, what to do.
+/// dump of one, or a PyTorch profiler trace (.pt.trace.json); each of them gzipped too. A file that ends too early is
+/// read as far as it goes. Memory stays within a small multiple of the file. Throws athanor::Error: path, what is wrong
+/// and where, what to do.
 Snapshot read_snapshot(const std::filesystem::path& path);
 
 /// The same from memory; `name` begins the error messages.
