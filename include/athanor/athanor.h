@@ -38,6 +38,7 @@
 #include "athanor/models/Activation.h"
 #include "athanor/models/Cnn.h"
 #include "athanor/models/Gpt.h"
+#include "athanor/models/Llama.h"
 #include "athanor/models/Mlp.h"
 #include "athanor/models/Model.h"
 #include "athanor/models/Registry.h"

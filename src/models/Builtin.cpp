@@ -8,6 +8,7 @@
 
 #include "athanor/models/Cnn.h"
 #include "athanor/models/Gpt.h"
+#include "athanor/models/Llama.h"
 #include "athanor/models/Mlp.h"
 #include "athanor/models/Resnet.h"
 #include "athanor/models/TorchScript.h"
@@ -110,6 +111,32 @@ Model gpt_from(const core::Config& table) {
   if (options.width % options.heads != 0)
     table.reject("heads", fmt::format("must divide width = {}, got {}", options.width, options.heads));
   Model model{Gpt(options)};
+  model.sample_shape = {options.block};
+  model.classes = options.vocabulary;
+  return model;
+}
+
+Model llama_from(const core::Config& table) {
+  LlamaOptions options{.layers = at_least(table, "layers", 1, 4),
+                       .heads = at_least(table, "heads", 1, 4),
+                       .width = at_least(table, "width", 1, 128),
+                       .mlp = at_least(table, "mlp", 1, 344),
+                       .block = at_least(table, "block", 1, 64),
+                       .vocabulary = at_least(table, "vocabulary", 1, 256),
+                       .rope_base = table.number("rope_base", 10000.0),
+                       .rope_factor = table.number("rope_factor", 1.0),
+                       .epsilon = table.number("epsilon", 1e-5),
+                       .tied = table.boolean("tied", false)};
+  options.kv_heads = at_least(table, "kv_heads", 1, options.heads);
+  if (options.width % options.heads != 0 || options.width / options.heads % 2 != 0)
+    table.reject("heads", fmt::format("must divide width = {} into even parts, got {}", options.width, options.heads));
+  if (options.heads % options.kv_heads != 0)
+    table.reject("kv_heads", fmt::format("must divide heads = {}, got {}", options.heads, options.kv_heads));
+  if (!(options.rope_base > 0)) table.reject("rope_base", fmt::format("must be > 0, got {}", options.rope_base));
+  if (!(options.rope_factor >= 1))
+    table.reject("rope_factor", fmt::format("must be >= 1, got {}", options.rope_factor));
+  if (!(options.epsilon > 0)) table.reject("epsilon", fmt::format("must be > 0, got {}", options.epsilon));
+  Model model{Llama(options)};
   model.sample_shape = {options.block};
   model.classes = options.vocabulary;
   return model;

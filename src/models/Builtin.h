@@ -10,6 +10,7 @@ Model cnn_from(const core::Config& table);
 Model resnet_from(const core::Config& table);
 Model vit_from(const core::Config& table);
 Model gpt_from(const core::Config& table);
+Model llama_from(const core::Config& table);
 Model torchscript_from(const core::Config& table);
 
 /// An integer >= smallest, or the mistake at its key.

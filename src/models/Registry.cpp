@@ -11,6 +11,7 @@ Registry Registry::builtin() {
   registry.add("resnet", resnet_from);
   registry.add("vit", vit_from);
   registry.add("gpt", gpt_from);
+  registry.add("llama", llama_from);
   registry.add("torchscript", torchscript_from);
   return registry;
 }

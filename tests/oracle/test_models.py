@@ -177,6 +177,69 @@ class Gpt(nn.Module):
         return net["ln_f"](x) @ net["wte"].weight.t()
 
 
+class LlamaBlock(nn.Module):
+    def __init__(self, heads, kv_heads, width, mlp, rope_base, rope_factor):
+        super().__init__()
+        self.heads, self.kv_heads, self.head = heads, kv_heads, width // heads
+        self.rope_base, self.rope_factor = rope_base, rope_factor
+        self.input_layernorm, self.post_attention_layernorm = (nn.RMSNorm(width, eps=1e-5) for _ in range(2))
+        self.self_attn, self.mlp = nn.Module(), nn.Module()
+        for name, heads_of in ("q", heads), ("k", kv_heads), ("v", kv_heads):
+            setattr(self.self_attn, name + "_proj", nn.Linear(width, heads_of * self.head, bias=False))
+        self.self_attn.o_proj = nn.Linear(width, width, bias=False)
+        self.mlp.gate_proj, self.mlp.up_proj = nn.Linear(width, mlp, bias=False), nn.Linear(width, mlp, bias=False)
+        self.mlp.down_proj = nn.Linear(mlp, width, bias=False)
+
+    def turn(self, x):
+        """Pairs (i, i + half) as complex numbers, times e^(i * position * frequency)."""
+        half = self.head // 2
+        frequency = self.rope_base ** (-torch.arange(half, dtype=torch.float64) / half)
+        for i in range(half):  # Llama 3.1: waves of 8192 positions and more are stretched, those under 2048 are not
+            wave = 2 * math.pi / frequency[i]
+            if wave > 8192:
+                frequency[i] /= self.rope_factor
+            elif wave > 2048:
+                smooth = (8192 / wave - 1) / (4 - 1)
+                frequency[i] = (1 - smooth) * frequency[i] / self.rope_factor + smooth * frequency[i]
+        angle = torch.arange(x.shape[1], dtype=torch.float64)[:, None] * frequency
+        turned = torch.complex(x[..., :half].double(), x[..., half:].double()) * torch.polar(torch.ones_like(angle), angle)[:, None]
+        return torch.cat([turned.real, turned.imag], -1).to(x.dtype)
+
+    def forward(self, x):
+        n, t, c = x.shape
+        y, attn = self.input_layernorm(x), self.self_attn
+        q = self.turn(attn.q_proj(y).view(n, t, self.heads, self.head))
+        k = self.turn(attn.k_proj(y).view(n, t, self.kv_heads, self.head))
+        v = attn.v_proj(y).view(n, t, self.kv_heads, self.head)
+        out = torch.empty_like(q)
+        for h in range(self.heads):  # query head h reads key head h // (heads / kv_heads)
+            g = h * self.kv_heads // self.heads
+            scores = q[:, :, h] @ k[:, :, g].transpose(1, 2) / math.sqrt(self.head)
+            scores = scores.masked_fill(torch.ones(t, t, dtype=torch.bool).triu(1), -math.inf)
+            out[:, :, h] = scores.softmax(-1) @ v[:, :, g]
+        x = x + attn.o_proj(out.reshape(n, t, c))
+        y = self.post_attention_layernorm(x)
+        return x + self.mlp.down_proj(F.silu(self.mlp.gate_proj(y)) * self.mlp.up_proj(y))
+
+
+class Llama(nn.Module):
+    def __init__(self, layers, heads, kv_heads, width, mlp, vocabulary, rope_base, tied, rope_factor=1):
+        super().__init__()
+        self.model = nn.Module()
+        self.model.embed_tokens = nn.Embedding(vocabulary, width)
+        self.model.layers = nn.ModuleList(LlamaBlock(heads, kv_heads, width, mlp, rope_base, rope_factor) for _ in range(layers))
+        self.model.norm = nn.RMSNorm(width, eps=1e-5)
+        if not tied:
+            self.lm_head = nn.Linear(width, vocabulary, bias=False)
+
+    def forward(self, tokens):
+        x = self.model.embed_tokens(tokens)
+        for block in self.model.layers:
+            x = block(x)
+        head = self.lm_head if hasattr(self, "lm_head") else self.model.embed_tokens
+        return F.linear(self.model.norm(x), head.weight)
+
+
 class Scripted(nn.Module):
     def __init__(self):
         super().__init__()
@@ -208,6 +271,13 @@ CASES = {
             lambda: Gpt(2, 2, 16, 9, 20, False), (2, 7)),
     "gpt-bias": ('kind="gpt"\nlayers=1\nheads=4\nwidth=16\nblock=9\nvocabulary=20\nbias=true',
                  lambda: Gpt(1, 4, 16, 9, 20, True), (2, 9)),
+    "llama": ('kind="llama"\nlayers=2\nheads=6\nkv_heads=2\nwidth=24\nmlp=40\nblock=9\nvocabulary=20\nrope_base=500000.0',
+              lambda: Llama(2, 6, 2, 24, 40, 20, 5e5, False), (2, 7)),
+    # 16 pairs with waves of 6 to 60,000 positions: kept, blended and stretched ones; 300 positions for them to show.
+    "llama-stretched": ('kind="llama"\nlayers=1\nheads=1\nwidth=32\nmlp=20\nblock=300\nvocabulary=20\nrope_base=20000.0\nrope_factor=8',
+                        lambda: Llama(1, 1, 1, 32, 20, 20, 2e4, False, 8), (1, 300)),
+    "llama-tied": ('kind="llama"\nlayers=1\nheads=4\nwidth=16\nmlp=20\nblock=9\nvocabulary=20\ntied=true',
+                   lambda: Llama(1, 4, 4, 16, 20, 20, 1e4, True), (2, 9)),
 }
 
 
@@ -239,7 +309,7 @@ def stir(net):
 def test_weights_go_both_ways(name, tmp_path):
     config, make, shape = CASES[name]
     torch.manual_seed(3)
-    inputs = torch.randint(0, 20, shape) if name.startswith("gpt") else torch.randn(shape)
+    inputs = torch.randint(0, 20, shape) if name.startswith(("gpt", "llama")) else torch.randn(shape)
     (tmp_path / "model.toml").write_text(config)
     save_file({"inputs": inputs}, tmp_path / "inputs.safetensors")
 

@@ -16,7 +16,7 @@ using Factory = std::function<Model(const core::Config& table)>;
 /// The models a configuration can name. Not thread-safe while models are added.
 class Registry {
  public:
-  /// With mlp, cnn, resnet, vit, gpt and torchscript.
+  /// With mlp, cnn, resnet, vit, gpt, llama and torchscript.
   static Registry builtin();
 
   /// A name that is there already is replaced: a user's own model wins.
