@@ -67,9 +67,10 @@ Splits open_text(const core::Config& table, std::uint64_t /*seed*/) {
 
 Splits open_tokens(const core::Config& table, std::uint64_t /*seed*/) {
   const auto vocabulary = table.integer("vocabulary", 50257);
-  if (vocabulary < 1 || vocabulary > 65536)
-    table.reject("vocabulary", fmt::format("must be 1 to 65536, got {}", vocabulary));
-  return open_mapped(table, 2, vocabulary, "tokens");
+  constexpr std::int64_t of_two_bytes = std::int64_t{1} << 16, of_four_bytes = std::int64_t{1} << 32;
+  if (vocabulary < 1 || vocabulary > of_four_bytes)
+    table.reject("vocabulary", fmt::format("must be 1 to {}, got {}", of_four_bytes, vocabulary));
+  return open_mapped(table, vocabulary > of_two_bytes ? 4 : 2, vocabulary, "tokens");
 }
 
 }  // namespace athanor::data

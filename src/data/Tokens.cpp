@@ -11,7 +11,7 @@ TokenDataset::TokenDataset(std::shared_ptr<const core::MappedFile> file, TokenOp
     : file_(std::move(file)), options_(options) {
   if (options_.stride == 0) options_.stride = options_.block;
   const auto refuse = [](const std::string& what) { throw std::invalid_argument("TokenDataset: " + what); };
-  if (options_.width != 1 && options_.width != 2) refuse("width must be 1 or 2");
+  if (options_.width != 1 && options_.width != 2 && options_.width != 4) refuse("width must be 1, 2 or 4");
   if (options_.vocabulary < 1) refuse("vocabulary must be >= 1");
   if (options_.block < 1 || options_.stride < 1) refuse("block and stride must be >= 1");
   const auto there = static_cast<std::int64_t>(file_->bytes().size()) / options_.width;
@@ -28,8 +28,9 @@ TokenDataset::TokenDataset(std::shared_ptr<const core::MappedFile> file, TokenOp
 std::int64_t TokenDataset::token(std::int64_t position) const {
   const auto bytes = file_->bytes();
   const auto at = static_cast<std::size_t>(position * options_.width);
-  auto value = std::to_integer<std::int64_t>(bytes[at]);
-  if (options_.width == 2) value |= std::to_integer<std::int64_t>(bytes[at + 1]) << 8;
+  std::int64_t value = 0;
+  for (std::int64_t i = 0; i < options_.width; ++i)
+    value |= std::to_integer<std::int64_t>(bytes[at + static_cast<std::size_t>(i)]) << (8 * i);
   if (value >= options_.vocabulary)
     throw Error("token " + std::to_string(position) + " of the file is " + std::to_string(value) +
                 ", but the vocabulary has " + std::to_string(options_.vocabulary));

