@@ -35,6 +35,13 @@ store::NamedTensors Ema::weights() const {
   return named;
 }
 
+memory::Suspect Ema::suspect(std::string name) const {
+  memory::Suspect result{std::move(name), weights_};
+  for (const auto* list : {&buffers_, &averages_, &buffer_copies_})
+    result.tensors.insert(result.tensors.end(), list->begin(), list->end());
+  return result;
+}
+
 void Ema::exchange() {
   for (std::size_t i = 0; i < weights_.size(); ++i) {
     const auto weight = weights_[i].detach();

@@ -45,7 +45,11 @@ Metric top_k(std::int64_t k) {
 
 Metric perplexity() {
   return {"perplexity", [](const at::Tensor&, const at::Tensor&, const at::Tensor& mean_loss) { return mean_loss; },
-          [](double mean) { return std::exp(mean); }};
+          [](double mean) { return std::exp(mean); }, /*needs_output=*/false};
+}
+
+bool need_outputs(const std::vector<Metric>& metrics) {
+  return std::ranges::any_of(metrics, &Metric::needs_output);
 }
 
 Metric metric_of_name(const std::string& name) {

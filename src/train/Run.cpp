@@ -54,10 +54,11 @@ Metrics Trainer::Run::evaluate(data::Loader& loader, const std::string& split) {
   if (!best_restored) schedule_free.emplace(*optimizer);
   model.module->eval();
   Tally tally(options.metrics);
+  const bool want_output = need_outputs(options.metrics);
   loader.start_epoch(0);
   while (auto held = loader.next()) {
     const auto here = step.to_device(*held);
-    const auto result = step.evaluate(here);
+    const auto result = step.evaluate(here, want_output);
     tally.add(result.output, here.targets, result.loss, here.items);
     if (interrupted()) break;
   }

@@ -19,6 +19,16 @@ at::ScalarType compute_from(const core::Config& precision) {
   return name == "bf16" ? at::kBFloat16 : name == "fp16" ? at::kHalf : at::kFloat;
 }
 
+at::ScalarType parameters_from(const core::Config& precision) {
+  static const std::array<std::string, 2> names{"fp32", "bf16"};
+  const bool bf16 = precision.choice("parameters", "fp32", names) == "bf16";
+  if (bf16 && compute_from(precision) == at::kHalf)
+    precision.reject("parameters",
+                     "= \"bf16\" does not go with precision.compute = \"fp16\": what fp16's scaler lifts, "
+                     "bf16 does not need");
+  return bf16 ? at::kBFloat16 : at::kFloat;
+}
+
 amp::GradScalerOptions scaler_from(const core::Config& precision) {
   return {.init_scale = precision.number("init_scale", 65536),
           .growth_factor = precision.number("growth_factor", 2),
@@ -54,6 +64,7 @@ StepOptions step_from(const core::Config& config, c10::Device device) {
   static const std::array<std::string, 2> formats{"contiguous", "channels_last"};
   StepOptions options{.device = device,
                       .compute = compute_from(config.table("precision")),
+                      .parameters = parameters_from(config.table("precision")),
                       .channels_last = train.choice("memory_format", "contiguous", formats) == "channels_last",
                       .accumulate = train.integer("accumulate", 1),
                       .clip_norm = not_negative(train, "clip_norm"),
@@ -86,7 +97,18 @@ void lean_from(const core::Config& config, models::Model& model, StepOptions& st
   step.offload = memory.choice("offload", "off", offloads) == "activations";
 }
 
+// Module::to with a dtype would also turn counters into floating numbers. In one go, so that a model without memory of
+// its own (a rehearsal's) gets none on the host.
+void convert(std::vector<at::Tensor> tensors, const StepOptions& step) {
+  for (auto& tensor : tensors)
+    if (tensor.is_floating_point()) tensor.set_data(tensor.to(step.device, step.parameters));
+}
+
 void bring(torch::nn::Module& module, const StepOptions& step) {
+  if (step.parameters != at::kFloat) {
+    convert(module.parameters(), step);
+    convert(module.buffers(), step);
+  }
   module.to(step.device);
   if (!step.channels_last) return;
   for (auto& parameter : module.parameters())
@@ -163,9 +185,9 @@ at::Tensor Session::step(const data::Batch& batch) {
   return value;
 }
 
-at::Tensor Session::evaluate(const data::Batch& batch) {
+at::Tensor Session::evaluate(const data::Batch& batch, bool want_output) {
   model.module->eval();
-  auto value = step_of_its_own().evaluate(batch).loss;
+  auto value = step_of_its_own().evaluate(batch, want_output).loss;
   model.module->train();
   return value;
 }

@@ -42,18 +42,21 @@ Step::Step(models::Model model, Loss loss, torch::optim::Optimizer& optimizer, S
 data::Batch Step::to_device(const data::Batch& batch) const {
   const bool images = options_.channels_last && batch.inputs.dim() == 4;
   const auto format = images ? std::optional(at::MemoryFormat::ChannelsLast) : std::nullopt;
+  const auto given = batch.inputs.scalar_type();
+  const auto dtype = given == at::kFloat ? options_.parameters : given;
   const bool here = batch.inputs.device() == options_.device;
-  if (here && !images) return batch;
-  return {
-      batch.inputs.to(batch.inputs.options().device(options_.device), /*non_blocking=*/true, /*copy=*/false, format),
-      here ? batch.targets : batch.targets.to(options_.device, /*non_blocking=*/true), batch.items};
+  if (here && !images && given == dtype) return batch;
+  return {batch.inputs.to(batch.inputs.options().device(options_.device).dtype(dtype), /*non_blocking=*/true,
+                          /*copy=*/false, format),
+          here ? batch.targets : batch.targets.to(options_.device, /*non_blocking=*/true), batch.items};
 }
 
 Step::Evaluation Step::forward(const data::Batch& batch) const {
   // fp32 is no region at all: the bare loop.
   std::optional<amp::Autocast> region;
   if (options_.compute != at::kFloat) region.emplace(options_.device, options_.compute);
-  const auto output = model_.forward(batch.inputs);
+  auto output = model_.forward(batch.inputs);
+  if (options_.parameters != at::kFloat) output = output.to(at::kFloat);
   return {output, loss_(output, batch.targets)};
 }
 
@@ -121,8 +124,9 @@ amp::Stepped Step::update() {
   return stepped;
 }
 
-Step::Evaluation Step::evaluate(const data::Batch& batch) const {
+Step::Evaluation Step::evaluate(const data::Batch& batch, bool want_output) const {
   const torch::NoGradGuard no_grad;
+  if (!want_output && options_.chunked_loss) return {{}, chunked_loss(to_device(batch))};
   return forward(to_device(batch));
 }
 

@@ -1,9 +1,11 @@
 #pragma once
 #include <torch/nn/module.h>
 
+#include <string>
 #include <utility>
 #include <vector>
 
+#include "athanor/memory/Release.h"
 #include "athanor/store/Safetensors.h"
 
 namespace athanor::train {
@@ -20,6 +22,9 @@ class Ema {
 
   /// The averaged weights by the model's names; live tensors.
   [[nodiscard]] store::NamedTensors weights() const;
+
+  /// For memory::release: it keeps a handle of every weight, and the averages.
+  [[nodiscard]] memory::Suspect suspect(std::string name = "the EMA") const;
 
   /// While it lives, the model computes with the average. No copies: the two exchange their memory, and exchange it
   /// back.

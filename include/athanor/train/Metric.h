@@ -20,7 +20,11 @@ struct Metric {
   /// output [items…, classes] or [items…], targets [items…], and the batch's mean loss.
   std::function<at::Tensor(const at::Tensor& output, const at::Tensor& targets, const at::Tensor& mean_loss)> measure;
   std::function<double(double mean)> finish = [](double mean) { return mean; };
+  bool needs_output = true;  ///< False: `measure` looks at the loss alone, and `output` may be undefined.
 };
+
+/// Whether any of them looks at outputs: if none does, a split can be evaluated without ever having them.
+bool need_outputs(const std::vector<Metric>& metrics);
 
 /// The share of items whose largest output is the target's class. Works on [N, C] and, for sequences, [N, T, C].
 Metric accuracy();

@@ -48,7 +48,8 @@ class Session {
   at::Tensor step(const data::Batch& batch);
 
   /// Forward and loss of one batch in the model's eval mode, without gradients. Returns the mean loss, on the device.
-  at::Tensor evaluate(const data::Batch& batch);
+  /// See Step::evaluate for `want_output`.
+  at::Tensor evaluate(const data::Batch& batch, bool want_output = true);
 
   /// A batch of zeros of the data's form on the host: for rehearsals, where no value matters.
   [[nodiscard]] data::Batch blank_batch(std::int64_t items) const;

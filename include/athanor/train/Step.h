@@ -19,6 +19,7 @@ namespace athanor::train {
 struct StepOptions {
   c10::Device device = c10::Device(c10::kCPU);  ///< Where the model is and batches are brought.
   at::ScalarType compute = at::kFloat;          ///< kBFloat16 or kHalf: forward and loss under autocast.
+  at::ScalarType parameters = at::kFloat;       ///< The model's own: inputs are brought in it, losses are fp32.
   bool channels_last = false;                   ///< Images and convolutions in NHWC: the model must be so already.
   std::int64_t accumulate = 1;                  ///< Micro-batches whose gradients make one optimizer step.
   double clip_norm = 0.0;                       ///< Scales the gradient down to this norm; 0: does not.
@@ -55,11 +56,12 @@ class Step {
   /// nothing was changed; asking that waits for a GPU. Ends an accumulation that is not full with the right mean.
   amp::Stepped update();
 
-  /// Forward and loss without gradients, in the mode (train or eval) that the model is in.
+  /// Forward and loss without gradients, in the mode (train or eval) that the model is in. Where nobody wants the output
+  /// and training's loss is in chunks, so is this one, and the output is undefined.
   struct Evaluation {
     at::Tensor output, loss;
   };
-  [[nodiscard]] Evaluation evaluate(const data::Batch& batch) const;
+  [[nodiscard]] Evaluation evaluate(const data::Batch& batch, bool want_output = true) const;
 
   /// The gradient's norm before the last clipping, on the device; undefined without clip_norm.
   [[nodiscard]] const at::Tensor& gradient_norm() const { return gradient_norm_; }
