@@ -25,7 +25,7 @@ std::string refusal(const PlanRequest& request, const Question& question, const 
   std::string text = fmt::format("memory.budget: a step needs {}, {} more than the budget of {}\n", cost.process.text(),
                                  (cost.process - budget).text(), budget.text());
   const auto plan = make_plan(request, question);
-  return text + plan::text(plan, {.gpu = request.gpu, .written = question.written}, {});
+  return text + plan::text(plan, words_for(request, question), {});
 }
 
 Verdict rehearse(const PlanRequest& request, bool choose) {
@@ -52,7 +52,7 @@ Verdict rehearse(const PlanRequest& request, bool choose) {
     return {true, plan.chosen->settings.checkpointing,
             fmt::format("memory: checkpointing {} keeps to {} of {}", plan.chosen->settings.checkpointing,
                         plan.chosen->cost.process.text(), budget.text())};
-  return {false, "", plan::explain_miss(plan, {.gpu = request.gpu})};
+  return {false, "", plan::explain_miss(plan, words_for(request, question))};
 }
 
 // A real CUDA device and a phantom do not share a process, so where training may use one the rehearsal has its own.
@@ -94,9 +94,9 @@ Verdict rehearse_apart(const PlanRequest& request, bool choose) {
 bool fit_to_budget(const std::string& path, std::vector<std::string>& overrides, Context& context) {
   const auto config = core::Config::from_file(path, overrides);
   const auto memory = config.table("memory");
-  const auto budget = memory.text("budget", "auto");
+  const auto budget = budget_of(config);
   const bool choose = memory.text("checkpointing", "off") == "budget";
-  if (budget == "auto" && !choose) return true;
+  if (!budget && !choose) return true;
   PlanRequest request;
   request.config = [&](std::span<const std::string> more) {
     auto all = overrides;
@@ -105,7 +105,7 @@ bool fit_to_budget(const std::string& path, std::vector<std::string>& overrides,
   };
   request.models = &context.models;
   request.gpu = memory.text("gpu", "A100 80GB");
-  if (budget != "auto") request.budget = Bytes::parse(budget);
+  request.budget = budget;
   const bool may_use_cuda = config.table("run").text("device", "auto") != "cpu";
   const auto verdict = may_use_cuda ? rehearse_apart(request, choose) : rehearse(request, choose);
   if (!verdict.fits)

@@ -20,6 +20,7 @@ struct Options {
   std::vector<std::string> overrides;
   std::string gpu;
   std::string budget;
+  std::string sample;
   std::string out;
   std::string svg;
 };
@@ -42,14 +43,20 @@ nlohmann::json to_json(const plan::Candidate& candidate, const plan::Settings& w
                       {"process", candidate.cost.process.count},
                       {"seconds_per_step", candidate.cost.seconds_per_step},
                       {"fits", candidate.fits}};
-  for (const auto& [name, bytes] : candidate.cost.by_category) json["by_category"][name] = bytes.count;
+  for (const auto& [name, bytes] : candidate.cost.parts) json["parts"][name] = bytes.count;
   return json;
 }
 
-nlohmann::json to_json(const plan::Plan& plan, const PlanRequest& request, const plan::Settings& written) {
-  nlohmann::json json{{"gpu", request.gpu},          {"budget", plan.budget.count},
-                      {"chosen", nullptr},           {"candidates", nlohmann::json::array()},
-                      {"searched", plan.searched()}, {"combinations", plan.combinations}};
+nlohmann::json to_json(const plan::Plan& plan, const PlanRequest& request, const Question& question) {
+  const auto& written = question.written;
+  const auto& samples = question.samples;
+  nlohmann::json json{{"gpu", request.gpu},
+                      {"budget", plan.budget.count},
+                      {"samples", {{"shape", samples.form.input.shape}, {"source", samples.source}}},
+                      {"chosen", nullptr},
+                      {"candidates", nlohmann::json::array()},
+                      {"searched", plan.searched()},
+                      {"combinations", plan.combinations}};
   if (plan.chosen) json["chosen"] = to_json(*plan.chosen, written);
   for (const auto& candidate : plan.candidates) json["candidates"].push_back(to_json(candidate, written));
   return json;
@@ -73,14 +80,12 @@ PlanRequest request_of(const Options& options, const Context& context) {
     return core::Config::from_file(options.config, all);
   };
   request.models = &context.models;
-  const auto memory = request.config({}).table("memory");
-  request.gpu = options.gpu.empty() ? memory.text("gpu", "") : options.gpu;
-  const auto budget = options.budget.empty() ? memory.text("budget", "auto") : options.budget;
-  if (budget != "auto") request.budget = Bytes::parse(budget);
+  request.sample = options.sample;
+  const auto config = request.config({});
+  request.gpu = options.gpu.empty() ? config.table("memory").text("gpu", "") : options.gpu;
+  request.budget = options.budget.empty() ? budget_of(config) : parse_budget("--budget", options.budget);
   if (request.gpu.empty() && !request.budget)
     throw std::invalid_argument("plan: say for which GPU or how much memory: --gpu \"RTX 4090\" or --budget 10GiB");
-  if (request.budget && request.budget->count <= 0)
-    throw std::invalid_argument("plan: --budget must be > 0, got " + budget);
   if (request.gpu.empty()) {
     request.gpu = "A100 80GB";
     if (!context.quiet) *context.err << "plan: kernels and rates of an A100, since no --gpu was given\n";
@@ -92,11 +97,12 @@ void run(const Options& options, Context& context) {
   const auto start = std::chrono::steady_clock::now();
   auto request = request_of(options, context);
   const auto question = ask(request);
+  if (!context.quiet) *context.err << "plan: " << question.samples.text() << '\n';
   const auto plan = make_plan(request, question);
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-  const plan::TextOptions words{.gpu = request.gpu, .written = question.written};
+  const auto words = words_for(request, question);
   if (context.json) {
-    auto json = to_json(plan, request, question.written);
+    auto json = to_json(plan, request, question);
     json["seconds"] = seconds;
     *context.out << json.dump(2) << '\n';
   } else {
@@ -124,6 +130,7 @@ void add_plan(CLI::App& root, Context& context) {
       ->allow_extra_args(false);
   command->add_option("--gpu", options->gpu, "GPU to plan for: \"RTX 4090\"; its memory is the budget");
   command->add_option("--budget", options->budget, "Most the process may take: 10GiB");
+  command->add_option("--sample", options->sample, "One sample's sizes (3x224x224), for a model that takes any");
   command->add_option("--out", options->out, "Write the configuration to train with");
   command->add_option("--svg", options->svg, "Draw memory against time for all candidates");
   command->callback([options, &context] { run(*options, context); });

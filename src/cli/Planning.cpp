@@ -7,7 +7,6 @@
 
 #include "athanor/nn/Blocks.h"
 #include "athanor/nn/LinearCrossEntropy.h"
-#include "cli/TrainingRehearsal.h"
 
 namespace athanor::cli {
 namespace {
@@ -24,7 +23,7 @@ Traits look_at_model(const PlanRequest& request, const Question& question) {
                                        "memory.offload=\"off\"", "train.accumulate=1", "data.batch_size=1"};
   rehearse_training(request.config(plain), *request.models,
                     {.rehearsal = {.gpu = request.gpu, .steps = 1},
-                     .form = question.form,
+                     .form = question.samples.form,
                      .validate = false,
                      .inspect = [&](const train::Session& session) {
                        auto& module = *session.model.module;
@@ -38,7 +37,9 @@ plan::Settings written_settings(const core::Config& config) {
   const auto memory = config.table("memory");
   plan::Settings settings;
   settings.micro_batch = batch_size_of(config);
-  settings.accumulate = config.table("train").integer("accumulate", 1);
+  const auto train = config.table("train");
+  settings.accumulate = train.integer("accumulate", 1);
+  if (settings.accumulate < 1) train.reject("accumulate", fmt::format("must be >= 1, got {}", settings.accumulate));
   settings.precision = config.table("precision").text("compute", "fp32");
   settings.checkpointing = memory.text("checkpointing", "off");
   settings.chunked_loss = memory.boolean("chunked_loss", false);
@@ -76,7 +77,10 @@ bool has_8bit_states(const core::Config& config) {
   return kind == "adamw" || kind == "lion";
 }
 
-std::vector<std::string> precisions_of(const gpu::Gpu& gpu) {
+// bf16 parameters compute in bf16 as they are; autocast would only add copies.
+std::vector<std::string> precisions_of(const core::Config& precision, const gpu::Gpu& gpu) {
+  if (precision.has("compute") || precision.text("parameters", "fp32") == "bf16")
+    return {precision.text("compute", "fp32")};
   if (gpu.peak.bf16 > 0) return {"bf16", "fp32"};
   if (gpu.peak.fp16 > 0) return {"fp16", "fp32"};
   return {"fp32"};
@@ -106,7 +110,7 @@ plan::Space space_of(const core::Config& config, const plan::Settings& written, 
   space.effective_batch = written.micro_batch * written.accumulate;
   space.micro_batches = config.table("train").has("accumulate") ? std::vector{written.micro_batch}
                                                                 : micro_batches_of(space.effective_batch);
-  space.precisions = config.table("precision").has("compute") ? std::vector{written.precision} : precisions_of(gpu);
+  space.precisions = precisions_of(config.table("precision"), gpu);
   const bool by_budget = written.checkpointing == "budget";
   space.checkpointing = memory.has("checkpointing") && !by_budget ? std::vector{written.checkpointing}
                                                                   : plan::checkpointing_of(traits.blocks);
@@ -127,15 +131,52 @@ plan::Space space_of(const core::Config& config, const plan::Settings& written, 
   return space;
 }
 
+// What the peak of the process is made of: blocks by what they hold, what the allocator reserved beyond them, how far
+// the forecast may be exceeded, and the CUDA context.
+std::vector<std::pair<std::string, Bytes>> parts_of(const rehearse::Forecast& forecast) {
+  std::vector<std::pair<std::string, Bytes>> parts;
+  Bytes left{forecast.peak.reserved.value};
+  const auto add = [&](std::string_view name, Bytes bytes) {
+    if (bytes.count > 0) parts.emplace_back(name, bytes);
+  };
+  for (std::size_t i = 0; i < rehearse::category_count; ++i) {
+    const Bytes bytes{forecast.by_category[i]};
+    add(rehearse::name(static_cast<rehearse::Category>(i)), bytes);
+    left = left - bytes;
+  }
+  add("reserved slack", left);
+  add("uncertainty", Bytes{forecast.peak.reserved.high - forecast.peak.reserved.value});
+  add("CUDA context", Bytes{forecast.peak.process.high - forecast.peak.reserved.high});
+  return parts;
+}
+
 }  // namespace
+
+std::optional<Bytes> parse_budget(const std::string& key, const std::string& text) {
+  if (text == "auto") return std::nullopt;
+  const auto refuse = [&](const std::string& why) { throw std::invalid_argument(fmt::format("{}: {}", key, why)); };
+  std::optional<Bytes> budget;
+  try {
+    budget = Bytes::parse(text);
+  } catch (const std::invalid_argument& error) {
+    refuse(error.what());
+  }
+  if (budget->count <= 0) refuse(fmt::format("must be > 0, got {}", text));
+  return budget;
+}
+
+std::optional<Bytes> budget_of(const core::Config& config) {
+  return parse_budget("memory.budget", config.table("memory").text("budget", "auto"));
+}
 
 Question ask(const PlanRequest& request) {
   const auto config = request.config({});
   const auto& gpu = gpu::Table::standard().find(request.gpu);
   Question question;
   question.written = written_settings(config);
+  question.all_bf16 = config.table("precision").text("parameters", "fp32") == "bf16";
   check_contradictions(config, question.written);
-  question.form = form_of_training(config, *request.models);
+  question.samples = form_of_training(config, *request.models, request.sample);
   const auto traits = look_at_model(request, question);
   const auto& policy = question.written.checkpointing;
   if (policy != "off" && traits.blocks == 0)
@@ -162,15 +203,11 @@ plan::Cost rehearse_setting(const PlanRequest& request, const Question& question
   overrides.push_back(fmt::format("train.accumulate={}", std::min(settings.accumulate, enough)));
   const auto rehearsal = rehearse_training(request.config(overrides), *request.models,
                                            {.rehearsal = {.gpu = request.gpu, .steps = 2},
-                                            .form = question.form,
+                                            .form = question.samples.form,
                                             .accumulate = settings.accumulate,
                                             .estimate_time = true});
-  const auto& forecast = rehearsal.forecast;
-  plan::Cost cost{Bytes{forecast.peak.reserved.high}, Bytes{forecast.peak.process.high}, rehearsal.step.seconds, {}};
-  for (std::size_t i = 0; i < rehearse::category_count; ++i)
-    if (forecast.by_category[i] > 0)
-      cost.by_category.emplace_back(rehearse::name(static_cast<rehearse::Category>(i)), Bytes{forecast.by_category[i]});
-  return cost;
+  const auto& peak = rehearsal.forecast.peak;
+  return {Bytes{peak.reserved.high}, Bytes{peak.process.high}, rehearsal.step.seconds, parts_of(rehearsal.forecast)};
 }
 
 plan::Plan make_plan(const PlanRequest& request, const Question& question) {
@@ -178,6 +215,10 @@ plan::Plan make_plan(const PlanRequest& request, const Question& question) {
   return plan::search(
       question.space, [&](const plan::Settings& settings) { return rehearse_setting(request, question, settings); },
       {.process = request.budget.value_or(usable), .preferred = question.written, .progress = request.progress});
+}
+
+plan::TextOptions words_for(const PlanRequest& request, const Question& question) {
+  return {.gpu = request.gpu, .written = question.written, .all_bf16 = question.all_bf16};
 }
 
 }  // namespace athanor::cli

@@ -9,7 +9,8 @@
 #include "athanor/gpu/Table.h"
 #include "athanor/models/Registry.h"
 #include "athanor/plan/Search.h"
-#include "athanor/train/Session.h"
+#include "athanor/plan/Text.h"
+#include "cli/TrainingRehearsal.h"
 
 namespace athanor::cli {
 
@@ -19,6 +20,7 @@ using MakeConfig = std::function<core::Config(std::span<const std::string> overr
 struct PlanRequest {
   MakeConfig config;
   const models::Registry* models = nullptr;
+  std::string sample = {};           ///< "3x224x224": one sample, where neither model nor data say it.
   std::string gpu;                   ///< Whose kernels, rates and, without a budget, memory count.
   std::optional<Bytes> budget = {};  ///< Absent: what the GPU has usable.
   std::function<bool(std::int64_t rehearsed)> progress = nullptr;
@@ -28,8 +30,14 @@ struct PlanRequest {
 struct Question {
   plan::Settings written;
   plan::Space space;
-  train::SampleForm form;
+  KnownForm samples;
+  bool all_bf16 = false;  ///< precision.parameters
 };
+
+/// "10GiB" as the budget that `key` sets, nothing for "auto". Throws std::invalid_argument that names the key.
+std::optional<Bytes> parse_budget(const std::string& key, const std::string& text);
+/// memory.budget.
+std::optional<Bytes> budget_of(const core::Config& config);
 
 /// Throws std::invalid_argument where settings that the user fixed contradict each other, naming both, and for
 /// checkpointing of a model that lists no blocks.
@@ -39,5 +47,8 @@ Question ask(const PlanRequest& request);
 plan::Cost rehearse_setting(const PlanRequest& request, const Question& question, const plan::Settings& settings);
 
 plan::Plan make_plan(const PlanRequest& request, const Question& question);
+
+/// How a plan is put into words.
+plan::TextOptions words_for(const PlanRequest& request, const Question& question);
 
 }  // namespace athanor::cli

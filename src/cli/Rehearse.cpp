@@ -34,12 +34,14 @@ struct Options {
 
 rehearse::Forecast forecast(const Options& options, const Context& context) {
   const auto config = core::Config::from_file(options.config, options.overrides);
+  const auto known = form_of_training(config, context.models, options.sample);
+  if (!context.quiet) *context.err << "rehearse: " << known.text() << '\n';
   return rehearse_training(config, context.models,
                            {.rehearsal = {.gpu = options.gpu,
                                           .steps = options.steps,
                                           .allocator = allocator::Settings::parse(options.allocator),
                                           .selected = options.selected},
-                            .form = form_of_training(config, context.models, options.sample)})
+                            .form = known.form})
       .forecast;
 }
 

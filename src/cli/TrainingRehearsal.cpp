@@ -2,6 +2,7 @@
 
 #include <c10/core/impl/LocalDispatchKeySet.h>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <charconv>
@@ -9,6 +10,7 @@
 #include <stdexcept>
 #include <vector>
 
+#include "athanor/core/Error.h"
 #include "athanor/core/Nearest.h"
 #include "athanor/data/Open.h"
 #include "athanor/train/FromConfig.h"
@@ -53,7 +55,8 @@ train::SampleForm form_from(const std::string& text, std::int64_t classes) {
   return form;
 }
 
-// Keys of the tables that a rehearsal reads whole; the data's are read only where it is opened.
+// Keys of the tables that a rehearsal reads whole; the data's are read only where it is opened, the budget and its GPU
+// by whoever rehearses for one.
 void reject_unknown(const core::Config& config) {
   static const std::vector<std::string> tables{"run",        "data",      "model", "optimizer",
                                                "schedule",   "precision", "train", "early_stopping",
@@ -61,7 +64,9 @@ void reject_unknown(const core::Config& config) {
   for (const auto& key : config.keys())
     if (std::find(tables.begin(), tables.end(), key) == tables.end())
       config.reject(key, "is not a table of a configuration" + core::suggestion(key, tables));
-  for (const char* table : {"model", "optimizer", "schedule", "precision", "train", "early_stopping", "checkpoint"})
+  for (const char* key : {"budget", "gpu"}) static_cast<void>(config.table("memory").text(key, ""));
+  for (const char* table :
+       {"model", "optimizer", "schedule", "precision", "train", "early_stopping", "checkpoint", "memory"})
     config.table(table).reject_unknown();
 }
 
@@ -77,7 +82,7 @@ TrainingRehearsal rehearse_training(const core::Config& config, const models::Re
     const auto without_weights = weightless(registry, stage);
     constexpr std::int64_t some_length = 1000;  // of a schedule that does not say: no matter to memory
     train::Session session(config, without_weights, {.device = device, .form = options.form, .run_steps = some_length});
-    static_cast<void>(train::trainer_options(config, session));
+    const bool want_output = train::need_outputs(train::trainer_options(config, session).metrics);
     reject_unknown(config);
     if (options.inspect) options.inspect(session);
     stage.watch(*session.model.module);
@@ -94,7 +99,7 @@ TrainingRehearsal rehearse_training(const core::Config& config, const models::Re
       counter.reset();
       if (options.validate && stage.step() == 1) {
         const auto phase = stage.phase(rehearse::Phase::validation);
-        static_cast<void>(session.evaluate(batch));
+        static_cast<void>(session.evaluate(batch, want_output));
       }
     }
   });
@@ -102,17 +107,33 @@ TrainingRehearsal rehearse_training(const core::Config& config, const models::Re
   return result;
 }
 
-train::SampleForm form_of_training(const core::Config& config, const models::Registry& models,
-                                   const std::string& sample) {
+std::string KnownForm::text() const {
+  auto text =
+      fmt::format("samples {}", form.input.shape.empty() ? "1" : fmt::format("{}", fmt::join(form.input.shape, "×")));
+  text += source == "the model"  ? " as the model takes them"
+          : source == "the data" ? " as in the data"
+                                 : " as --sample says";
+  if (form.classes > 0) text += fmt::format(", {} classes", form.classes);
+  return source == "the data" ? text : text + "; the data were not read";
+}
+
+KnownForm form_of_training(const core::Config& config, const models::Registry& models, const std::string& sample) {
   models::Model model;
   {
     const c10::impl::IncludeDispatchKeyGuard without_memory(c10::DispatchKey::Meta);
     model = models.make(config.table("model"));
   }
-  if (!sample.empty()) return form_from(sample, model.classes);
-  if (const auto form = train::form_of(model)) return *form;
+  if (!sample.empty()) return {form_from(sample, model.classes), "--sample"};
+  if (const auto form = train::form_of(model)) return {*form, "the model"};
   const auto seed = static_cast<std::uint64_t>(config.table("run").integer("seed", 17));
-  return train::form_of(data::open(config.table("data"), seed));
+  try {
+    return {train::form_of(data::open(config.table("data"), seed)), "the data"};
+  } catch (const Error& error) {
+    throw Error(
+        fmt::format("{}; the model takes samples of any shape, so the data must be here, or --sample 3x224x224 "
+                    "must say what one is",
+                    error.what()));
+  }
 }
 
 std::int64_t batch_size_of(const core::Config& config) {

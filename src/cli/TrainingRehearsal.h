@@ -32,11 +32,19 @@ struct TrainingRehearsal {
 TrainingRehearsal rehearse_training(const core::Config& config, const models::Registry& registry,
                                     const TrainingRehearsalOptions& options = {});
 
+/// What a sample is, and who says so.
+struct KnownForm {
+  train::SampleForm form;
+  std::string source;  ///< "--sample", "the model" or "the data".
+
+  /// "samples 3×224×224 as the model takes them, 10 classes; the data were not read".
+  [[nodiscard]] std::string text() const;
+};
+
 /// What a sample of the training is: `sample` ("3x224x224") where it is given, else what the model takes, else what the
-/// data hold; in this order, so that the data need not be here. Throws std::invalid_argument or athanor::Error where none
-/// of the three says it.
-train::SampleForm form_of_training(const core::Config& config, const models::Registry& models,
-                                   const std::string& sample = "");
+/// data hold; in this order, so that the data need not be here. Throws std::invalid_argument or athanor::Error where
+/// none of the three says it.
+KnownForm form_of_training(const core::Config& config, const models::Registry& models, const std::string& sample = "");
 
 /// data.batch_size, with its default.
 std::int64_t batch_size_of(const core::Config& config);

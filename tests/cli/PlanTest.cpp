@@ -1,4 +1,5 @@
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 
 #include <cmath>
 #include <nlohmann/json.hpp>
@@ -101,6 +102,45 @@ TEST(Plan, AHopelessBudgetIsExit3WithTheNearestMiss) {
   EXPECT_NE(result.err.find("too much"), std::string::npos) << result.err;
 }
 
+// Blocks by what they hold, what is reserved beyond them, the forecast's margin and the CUDA context.
+TEST(Plan, ThePartsOfAPeakAddUpToIt) {
+  const PlanDesk desk("parts");
+  auto words = few;
+  words.insert(words.end(), {"--gpu", "RTX 4090", "--json"});
+  const auto result = desk.plan(words);
+  ASSERT_EQ(result.code, 0) << result.err;
+  for (const auto& candidate : json::parse(result.out)["candidates"]) {
+    std::int64_t sum = 0;
+    for (const auto& [name, bytes] : candidate["parts"].items()) sum += bytes.get<std::int64_t>();
+    EXPECT_EQ(sum, candidate["process"].get<std::int64_t>());
+    EXPECT_GT(candidate["parts"]["CUDA context"], 100 << 20);
+    EXPECT_GT(candidate["parts"]["reserved slack"], 0);
+  }
+}
+
+TEST(Plan, SaysWhereTheFormOfASampleIsFrom) {
+  const Desk desk("samples");
+  const auto plan = [&](const std::string& toml, std::vector<std::string> more) {
+    desk.write("absent.toml", "[data]\nkind = \"cifar10\"\npath = \"" + desk.path("nowhere") + "\"\nbatch_size = 4\n" +
+                                  toml + "\n[memory]\ncheckpointing = \"off\"\noffload = \"off\"\n");
+    std::vector<std::string> words{"plan", desk.path("absent.toml"), "--gpu", "T4"};
+    words.insert(words.end(), more.begin(), more.end());
+    return harness::run(words);
+  };
+  const auto says = plan("[model]\nkind = \"cnn\"\nimage = 8\nclasses = 7", {});
+  EXPECT_EQ(says.code, 0) << says.err;
+  EXPECT_NE(says.err.find("samples 1×8×8 as the model takes them, 7 classes; the data were not read"),
+            std::string::npos)
+      << says.err;
+  const std::string takes_any = "[model]\nkind = \"resnet\"\ndepth = 20";
+  const auto unknown = plan(takes_any, {});
+  EXPECT_EQ(unknown.code, 1) << unknown.err;
+  for (const char* part : {"nowhere", "--sample"}) EXPECT_NE(unknown.err.find(part), std::string::npos) << unknown.err;
+  const auto given = plan(takes_any, {"--sample", "3x8x8", "--json"});
+  EXPECT_EQ(given.code, 0) << given.err;
+  EXPECT_EQ(json::parse(given.out)["samples"], (json{{"shape", {3, 8, 8}}, {"source", "--sample"}}));
+}
+
 TEST(Plan, MistakesAreNamed) {
   const PlanDesk desk("mistakes");
   const auto expect = [&](std::vector<std::string> words, std::vector<std::string> parts) {
@@ -116,6 +156,10 @@ TEST(Plan, MistakesAreNamed) {
          {"optimizer_in_backward", "clip_norm"});
   expect({"--gpu", "T4", "--set", "memory.checkpointing=all", "--set", "model={kind=\"mlp\", inputs=4, classes=2}"},
          {"no blocks", "block_count"});
+  expect({"--gpu", "T4", "--set", "memory.chuncked_loss=true"}, {"chuncked_loss", "did you mean 'chunked_loss'"});
+  expect({"--gpu", "T4", "--set", "train.accumulate=0"}, {"train.accumulate", ">= 1"});
+  expect({"--budget", "much"}, {"--budget", "much"});
+  expect({"--set", "memory.budget=0MiB"}, {"memory.budget", "> 0"});
 }
 
 TEST(Budget, TrainingRefusesWithThePlanAndTrainsWhatFits) {
@@ -126,6 +170,66 @@ TEST(Budget, TrainingRefusesWithThePlanAndTrainsWhatFits) {
   EXPECT_FALSE(std::filesystem::exists(desk.folder / "run"));
   const auto trained = desk.train({"--set", "memory.budget=2GiB", "--set", "run.device=cpu"});
   EXPECT_EQ(trained.code, 0) << trained.err;
+}
+
+// A GPT on text whose activations are most of what it needs.
+struct TextDesk : Desk {
+  TextDesk() : Desk("text") {
+    write("text.txt", std::string(8192, 'a'));
+    write("tiny.toml", "[run]\ndevice = \"cpu\"\n[data]\nkind = \"text\"\npath = \"" + path("text.txt") +
+                           "\"\nblock = 128\nbatch_size = 16\nvalidation_fraction = 0\n[model]\nkind = \"gpt\"\n"
+                           "layers = 6\nheads = 2\nwidth = 128\nblock = 128\n[optimizer]\nkind = \"adamw\"\n"
+                           "lr = 1e-3\n[train]\nmax_steps = 1\n");
+  }
+  [[nodiscard]] std::int64_t process(const std::string& checkpointing) const {
+    const auto result = harness::run({"rehearse", path("tiny.toml"), "--gpu", "A100 80GB", "--json", "--quiet", "--set",
+                                      "memory.checkpointing=" + checkpointing});
+    EXPECT_EQ(result.code, 0) << result.err;
+    return json::parse(result.out)["range"]["process"]["high"].get<std::int64_t>();
+  }
+  [[nodiscard]] harness::Result within(std::int64_t budget) const {
+    return train({"--set", "memory.checkpointing=budget", "--set", "memory.budget=" + std::to_string(budget) + "B"});
+  }
+};
+
+TEST(Budget, ChoosesTheFewestCheckpointedBlocksThatFit) {
+  const TextDesk desk;
+  const auto off = desk.process("off"), all = desk.process("all");
+  ASSERT_GT(off, all + (16 << 20));
+  const auto budget = (off + all) / 2;
+  const auto trained = desk.within(budget);
+  ASSERT_EQ(trained.code, 0) << trained.err;
+  const auto resolved = core::Config::from_file(desk.path("run/config.toml")).table("memory").text("checkpointing", "");
+  ASSERT_TRUE(resolved.starts_with("first:")) << resolved;
+  EXPECT_NE(trained.err.find("checkpointing " + resolved), std::string::npos) << trained.err;
+  const auto blocks = std::stoi(resolved.substr(6));
+  EXPECT_LE(desk.process(resolved), budget);
+  EXPECT_GT(desk.process(blocks > 1 ? "first:" + std::to_string(blocks - 1) : "off"), budget);
+
+  std::filesystem::remove_all(desk.folder / "run");
+  const auto refused = desk.within(all / 2);
+  EXPECT_EQ(refused.code, 3) << refused.err;
+  EXPECT_NE(refused.err.find("too much"), std::string::npos) << refused.err;
+  EXPECT_FALSE(std::filesystem::exists(desk.folder / "run"));
+}
+
+// A billion weights in bf16: the rehearsal makes them on the phantom alone.
+TEST(Lean, AModelInBf16IsRehearsedWithoutHostMemory) {
+  const Desk desk("bf16");
+  desk.write("large.toml",
+             "[data]\nbatch_size = 1\n[model]\nkind = \"mlp\"\nhidden = [32768, 32768]\n[precision]\n"
+             "parameters = \"bf16\"\n[optimizer]\nkind = \"sgd\"\nlr = 1e-2\n");
+  const auto most_resident = [] {
+    rusage usage{};
+    getrusage(RUSAGE_SELF, &usage);
+    return usage.ru_maxrss * 1024;
+  };
+  const auto before = most_resident();
+  const auto result = harness::run({"rehearse", desk.path("large.toml"), "--gpu", "A100 80GB", "--json", "--quiet"});
+  ASSERT_EQ(result.code, 0) << result.err;
+  const auto parameters = json::parse(result.out)["by_category"]["parameters"].get<std::int64_t>();
+  EXPECT_GT(parameters, std::int64_t{2} << 30);
+  EXPECT_LT(most_resident() - before, parameters / 4);
 }
 
 TEST(Lean, OptimizerInBackwardTrainsToTheSameBits) {

@@ -7,6 +7,8 @@
 #include <random>
 #include <set>
 
+#include "athanor/plan/Text.h"
+
 namespace athanor::plan {
 namespace {
 
@@ -179,10 +181,26 @@ TEST(Settings, SaysWhatChangedAndAtWhatPrice) {
   const Settings to{.micro_batch = 8, .accumulate = 4, .precision = "bf16", .checkpointing = "first:3"};
   EXPECT_TRUE(to.changes(to).empty());
   const auto changes = to.changes(from);
-  EXPECT_EQ(changes, (std::vector<std::string>{"data.batch_size=8", "train.accumulate=4",
-                                               "precision.compute=\"bf16\"", "memory.checkpointing=\"first:3\""}));
+  EXPECT_EQ(changes, (std::vector<std::string>{"data.batch_size=8", "train.accumulate=4", "precision.compute=\"bf16\"",
+                                               "memory.checkpointing=\"first:3\""}));
   EXPECT_EQ(prices(to, from).size(), changes.size());
   EXPECT_EQ(to.text(), "8 × 4, bf16, checkpointing first:3");
+}
+
+TEST(Text, OneSentenceSaysWhatMoreMemoryWouldBuy) {
+  const auto candidate = [](std::int64_t micro, std::int64_t mib, double seconds, bool fits) {
+    return Candidate{{.micro_batch = micro}, {Bytes{mib << 20}, Bytes{mib << 20}, seconds}, fits};
+  };
+  Plan plan;
+  plan.budget = Bytes{100 << 20};
+  plan.candidates = {candidate(1, 90, 4, true), candidate(2, 110, 3, false), candidate(4, 120, 2, false),
+                     candidate(3, 130, 5, false)};
+  plan.chosen = plan.candidates.front();
+  EXPECT_NE(text(plan, {}, {}).find("the nearest, 2 × 1, fp32, takes 3.00 s a step and 110 MiB, 10.0 MiB too much"),
+            std::string::npos)
+      << text(plan, {}, {});
+  plan.chosen->cost.seconds_per_step = 1;
+  EXPECT_NE(text(plan, {}, {}).find("nothing is faster"), std::string::npos);
 }
 
 }  // namespace

@@ -16,8 +16,8 @@ struct Cost {
   Bytes peak_reserved;  ///< Of the caching allocator.
   Bytes process;        ///< With the CUDA context: what counts against the budget.
   double seconds_per_step = 0;
-  /// What no setting of the search can remove, by name and bytes ("parameters", …); for the error of a hopeless budget.
-  std::vector<std::pair<std::string, Bytes>> by_category = {};
+  /// What `process` is made of, by name and bytes ("parameters", …); they add up to it.
+  std::vector<std::pair<std::string, Bytes>> parts = {};
 };
 
 /// Rehearses one setting. Exceptions come through.

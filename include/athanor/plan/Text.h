@@ -10,6 +10,7 @@ namespace athanor::plan {
 struct TextOptions {
   std::string gpu;          ///< Name, for the first line.
   Settings written = {};    ///< What the user's configuration says.
+  bool all_bf16 = false;    ///< The model itself is in bf16, whatever `precision` says of autocast.
   std::size_t fitting = 5;  ///< Rows of what fits.
   std::size_t missing = 3;  ///< Rows of the nearest misses.
 };
