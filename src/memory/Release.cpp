@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <map>
+#include <optional>
 #include <set>
 #include <stdexcept>
 
@@ -24,16 +25,23 @@ struct Watched {
   std::int64_t bytes;
   WeakStorage storage;
   WeakTensor tensor;
+  std::optional<WeakTensor> parameter;  // whose gradient it is
+
+  [[nodiscard]] bool kept_by_its_parameter() const {
+    const auto owner = parameter ? parameter->lock() : nullptr;
+    return owner && at::Tensor(owner).grad().unsafeGetTensorImpl() == tensor.lock().get();
+  }
 };
 
 /// Every storage once, under the first name it is met by.
 class Inventory {
  public:
-  void add(const std::string& what, const at::Tensor& tensor) {
+  void add(const std::string& what, const at::Tensor& tensor, const at::Tensor& parameter = {}) {
     if (!tensor.defined() || !tensor.has_storage()) return;
     if (!seen_.insert(tensor.storage().unsafeGetStorageImpl()).second) return;
     watched_.push_back({what, static_cast<std::int64_t>(tensor.storage().nbytes()),
-                        tensor.storage().getWeakStorageImpl(), WeakTensor(tensor.getIntrusivePtr())});
+                        tensor.storage().getWeakStorageImpl(), WeakTensor(tensor.getIntrusivePtr()),
+                        parameter.defined() ? std::optional<WeakTensor>(parameter.getIntrusivePtr()) : std::nullopt});
     if (!tensor.is_cpu()) devices_.insert({tensor.device().type(), tensor.device().index()});
   }
   [[nodiscard]] const std::vector<Watched>& watched() const { return watched_; }
@@ -49,7 +57,7 @@ Inventory take_inventory(const torch::nn::Module& module, const torch::optim::Op
   Inventory inventory;
   for (const auto& parameter : module.parameters()) inventory.add("parameters", parameter);
   for (const auto& buffer : module.buffers()) inventory.add("buffers", buffer);
-  for (const auto& parameter : module.parameters()) inventory.add("gradients", parameter.grad());
+  for (const auto& parameter : module.parameters()) inventory.add("gradients", parameter.grad(), parameter);
   if (optimizer != nullptr)
     for (const auto& tensor : tensors_of(*optimizer)) inventory.add("optimizer state", tensor);
   return inventory;
@@ -67,6 +75,7 @@ struct Holders {
           return suspect.name;
     if (module_handles > 0 && watched.what != "optimizer state")
       return fmt::format("{} more handle{} to the module", module_handles, module_handles == 1 ? "" : "s");
+    if (watched.kept_by_its_parameter()) return "the parameters they belong to";
     const auto impl = watched.tensor.lock();
     if (!impl) return "a view or detached copy of the handle that shares its memory";
     const at::Tensor tensor(impl);

@@ -68,6 +68,36 @@ TEST_P(LinearCrossEntropy, LossAndGradientsAreThePlainOnes) {
                run(p, leaves, [&] { return linear_cross_entropy(p.hidden, head, p.targets, options); }), 1e-12);
 }
 
+// Central differences of the loss alone, in fp64: no other implementation of the gradient is trusted.
+TEST_P(LinearCrossEntropy, GradientsAreTheSlopesOfTheLoss) {
+  const auto& c = GetParam();
+  Problem p(at::kDouble, 7, 5);
+  if (c.ignore) p.targets[2] = p.targets[5] = 4;
+  const LinearHead head{p.weight, c.bias ? p.bias : at::Tensor()};
+  const LinearCrossEntropyOptions options{.ignore_index = c.ignore ? 4 : -100,
+                                          .label_smoothing = c.smoothing,
+                                          .mean = c.mean,
+                                          .chunk = Bytes{4 * 5 * (c.chunk_rows % 4 + 1)}};
+  const auto loss = [&] { return linear_cross_entropy(p.hidden, head, p.targets, options); };
+  List leaves{p.hidden, p.weight};
+  if (c.bias) leaves.push_back(p.bias);
+  const auto gradients = torch::autograd::grad({loss()}, leaves);
+  const torch::NoGradGuard no_gradients;
+  constexpr double step = 1e-6;
+  for (std::size_t i = 0; i < leaves.size(); ++i) {
+    auto values = leaves[i].view(-1);
+    for (std::int64_t j = 0; j < values.numel(); ++j) {
+      const auto at = [&](double by) {
+        values[j] += by;
+        const auto value = loss().item<double>();
+        values[j] -= by;
+        return value;
+      };
+      EXPECT_NEAR((at(step) - at(-step)) / (2 * step), gradients[i].view(-1)[j].item<double>(), 1e-8) << i << " " << j;
+    }
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(Settings, LinearCrossEntropy,
                          testing::Values(Case{0, true, true, false, 10}, Case{0, true, false, true, 1},
                                          Case{0.1, true, true, true, 7}, Case{0.1, false, true, true, 100},

@@ -5,6 +5,9 @@
 #include <algorithm>
 #include <atomic>
 #include <cstdint>
+#include <mutex>
+#include <unordered_map>
+#include <utility>
 
 namespace athanor::test {
 
@@ -20,13 +23,18 @@ class CountingAllocator final : public c10::Allocator {
 
   c10::DataPtr allocate(std::size_t size) override {
     auto data = before_->allocate(size);
-    auto* block = new Block{std::move(data), static_cast<std::int64_t>(size)};
-    const auto now = live_ += block->size;
+    void* address = data.get();
+    if (address == nullptr) return data;
+    const auto now = live_ += static_cast<std::int64_t>(size);
     auto peak = peak_.load();
     while (now > peak && !peak_.compare_exchange_weak(peak, now)) {
     }
-    return {block->data.get(), block, &release, c10::Device(c10::kCPU)};
+    const std::scoped_lock lock(mutex_);
+    blocks_.emplace(address, Block{std::move(data), static_cast<std::int64_t>(size)});
+    // oneDNN takes its scratch as bare addresses, so an address is all that the deleter may need.
+    return {address, address, &release, c10::Device(c10::kCPU)};
   }
+  [[nodiscard]] c10::DeleterFnPtr raw_deleter() const override { return &release; }
   void copy_data(void* to, const void* from, std::size_t size) const override { default_copy_data(to, from, size); }
 
   [[nodiscard]] std::int64_t live() const { return live_; }
@@ -38,11 +46,14 @@ class CountingAllocator final : public c10::Allocator {
     c10::DataPtr data;
     std::int64_t size;
   };
-  static void release(void* context) {
-    auto* block = static_cast<Block*>(context);
-    live_ -= block->size;
-    delete block;
+  static void release(void* address) {
+    const std::scoped_lock lock(mutex_);
+    const auto found = blocks_.find(address);
+    live_ -= found->second.size;
+    blocks_.erase(found);
   }
+  static inline std::mutex mutex_;
+  static inline auto& blocks_ = *new std::unordered_map<void*, Block>;  // tensors may outlive main
   static inline std::atomic<std::int64_t> live_ = 0;
   static inline std::atomic<std::int64_t> peak_ = 0;
   c10::Allocator* before_;
