@@ -49,6 +49,7 @@ class CountingAllocator final : public c10::Allocator {
   static void release(void* address) {
     const std::scoped_lock lock(mutex_);
     const auto found = blocks_.find(address);
+    if (found == blocks_.end()) return c10::GetDefaultCPUAllocator()->raw_deallocate(address);  // none of ours
     live_ -= found->second.size;
     blocks_.erase(found);
   }
