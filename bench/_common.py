@@ -31,6 +31,16 @@ def claim(text, ours, peer, peer_name, unit="s", goal=1.0, met=None):
             "goal": goal, "met": ratio <= goal if met is None else met}
 
 
+def fill(page, mark, text):
+    """Puts text between `<!-- mark -->` and `<!-- /mark -->` of a page of docs/."""
+    path = os.path.join(SOURCE, "docs", page)
+    with open(path) as file:
+        head, rest = file.read().split(f"<!-- {mark} -->\n")
+        _, tail = rest.split(f"<!-- /{mark} -->\n")
+    with open(path, "w") as file:
+        file.write(f"{head}<!-- {mark} -->\n{text.strip()}\n<!-- /{mark} -->\n{tail}")
+
+
 def write(topic, claims):
     folder = os.path.join(SOURCE, "bench", "results")
     os.makedirs(folder, exist_ok=True)
