@@ -28,6 +28,8 @@ struct Options {
   std::string allocator;
   std::int64_t selected = -1;
   std::string sample;
+  std::int64_t samples = 0;
+  std::vector<std::int64_t> lengths;
   std::string html, snapshot, svg;
   bool coverage = false;
 };
@@ -36,13 +38,21 @@ rehearse::Forecast forecast(const Options& options, const Context& context) {
   const auto config = core::Config::from_file(options.config, options.overrides);
   const auto known = form_of_training(config, context.models, options.sample);
   if (!context.quiet) *context.err << "rehearse: " << known.text() << '\n';
-  return rehearse_training(config, context.models,
-                           {.rehearsal = {.gpu = options.gpu,
-                                          .steps = options.steps,
-                                          .allocator = allocator::Settings::parse(options.allocator),
-                                          .selected = options.selected},
-                            .form = known.form})
-      .forecast;
+  const auto samples = options.samples > 0 ? options.samples : samples_of_training(config);
+  auto result = rehearse_training(config, context.models,
+                                  {.rehearsal = {.gpu = options.gpu,
+                                                 .steps = options.steps,
+                                                 .allocator = allocator::Settings::parse(options.allocator),
+                                                 .selected = options.selected},
+                                   .form = known.form,
+                                   .samples = samples,
+                                   .lengths = options.lengths})
+                    .forecast;
+  if (samples == 0)
+    result.notes.emplace_back(
+        "The data are not here to be counted, so no last short batch was rehearsed: --samples N says how many there "
+        "are.");
+  return result;
 }
 
 nlohmann::json json_of(const rehearse::Range& range) {
@@ -74,6 +84,10 @@ nlohmann::json json_of(const rehearse::Forecast& forecast) {
           {"steps", forecast.steps},
           {"events", forecast.ledger.events.size()},
           {"fits", forecast.fits},
+          {"surely_fits", forecast.surely_fits},
+          {"uncertain", forecast.uncertain()},
+          {"pinned", forecast.ledger.pinned_peak},
+          {"notes", forecast.notes},
           {"seconds", forecast.seconds}};
 }
 
@@ -129,6 +143,10 @@ void add_rehearse(CLI::App& app, Context& context) {
   command->add_option("--conf", options->allocator, "PYTORCH_CUDA_ALLOC_CONF, e.g. expandable_segments:True");
   command->add_option("--selected", options->selected, "Upper bound of what nonzero and masks select");
   command->add_option("--sample", options->sample, "One sample's sizes (3x224x224), for a model that takes any");
+  command->add_option("--samples", options->samples, "How many samples the training set has, if the data are not here")
+      ->check(CLI::PositiveNumber);
+  command->add_option("--lengths", options->lengths, "Sequence lengths that the data also has: 128,512")
+      ->delimiter(',');
   command->add_option("--html", options->html, "Write one HTML page to explore the timeline in");
   command->add_option("--svg", options->svg, "Write the timeline as a picture");
   command->add_option("--snapshot", options->snapshot, "Write a snapshot that PyTorch's memory_viz opens");

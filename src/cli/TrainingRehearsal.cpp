@@ -70,6 +70,45 @@ void reject_unknown(const core::Config& config) {
     config.table(table).reject_unknown();
 }
 
+// A step whose batch is not like the others.
+struct OddStep {
+  std::int64_t items = 0;
+  std::int64_t length = 0;  // of each sample; 0: as the form says
+};
+
+train::SampleForm with_length(train::SampleForm form, std::int64_t length) {
+  if (length == 0) return form;
+  if (form.input.dtype != at::kLong || form.input.shape.size() != 1)
+    throw std::invalid_argument("--lengths: the samples of this configuration are not rows of tokens");
+  if (length < 1 || length > form.input.shape[0])
+    throw std::invalid_argument(
+        fmt::format("--lengths: must be 1 to {}, the longest the model takes, got {}", form.input.shape[0], length));
+  if (!form.target.shape.empty()) form.target.shape[0] = length;
+  form.input.shape[0] = length;
+  return form;
+}
+
+// Steps after the regular ones: sequences of other lengths, the last short batch, and then a regular one again, which
+// finds the cache as the odd ones left it.
+std::vector<OddStep> odd_steps(const core::Config& config, const TrainingRehearsalOptions& options) {
+  const auto batch_size = batch_size_of(config);
+  std::vector<OddStep> steps;
+  for (const auto length : options.lengths) steps.push_back({batch_size, length});
+  const auto left = options.samples % batch_size;
+  if (options.samples > batch_size && left > 0 && !config.table("data").boolean("drop_last", false))
+    steps.push_back({left, 0});
+  if (!steps.empty()) steps.push_back({batch_size, 0});
+  return steps;
+}
+
+data::Batch blank_batch(train::Session& session, const OddStep& odd) {
+  const auto regular = session.form;
+  session.form = with_length(regular, odd.length);
+  auto batch = session.blank_batch(odd.items);
+  session.form = regular;
+  return batch;
+}
+
 }  // namespace
 
 TrainingRehearsal rehearse_training(const core::Config& config, const models::Registry& registry,
@@ -78,7 +117,10 @@ TrainingRehearsal rehearse_training(const core::Config& config, const models::Re
   std::int64_t accumulate = options.accumulate;
   std::vector<std::vector<plan::Work>> micro_batches;
   TrainingRehearsal result;
-  result.forecast = rehearse::rehearse(options.rehearsal, [&](torch::Device device, rehearse::Stage& stage) {
+  const auto odd = odd_steps(config, options);
+  auto rehearsal = options.rehearsal;
+  rehearsal.steps += static_cast<int>(odd.size());
+  result.forecast = rehearse::rehearse(rehearsal, [&](torch::Device device, rehearse::Stage& stage) {
     const auto without_weights = weightless(registry, stage);
     constexpr std::int64_t some_length = 1000;  // of a schedule that does not say: no matter to memory
     train::Session session(config, without_weights, {.device = device, .form = options.form, .run_steps = some_length});
@@ -92,8 +134,10 @@ TrainingRehearsal rehearse_training(const core::Config& config, const models::Re
       const bool count = options.estimate_time && stage.step() == options.rehearsal.steps;
       std::optional<plan::WorkCounter> counter;
       if (count) counter.emplace();
-      for (std::int64_t micro = 0; micro < session.step_options.accumulate; ++micro) {
-        session.step(batch);
+      const auto past = stage.step() - options.rehearsal.steps;
+      const auto last = past > 0 ? blank_batch(session, odd[static_cast<std::size_t>(past) - 1]) : batch;
+      for (std::int64_t micro = 1; micro <= session.step_options.accumulate; ++micro) {
+        session.step(micro == session.step_options.accumulate ? last : batch);
         if (counter) micro_batches.push_back(counter->take());
       }
       counter.reset();
@@ -133,6 +177,15 @@ KnownForm form_of_training(const core::Config& config, const models::Registry& m
         fmt::format("{}; the model takes samples of any shape, so the data must be here, or --sample 3x224x224 "
                     "must say what one is",
                     error.what()));
+  }
+}
+
+std::int64_t samples_of_training(const core::Config& config) {
+  const auto seed = static_cast<std::uint64_t>(config.table("run").integer("seed", 17));
+  try {
+    return data::open(config.table("data"), seed).train->size();
+  } catch (const std::exception&) {
+    return 0;  // a rehearsal needs no data: what is wrong with them, training will say
   }
 }
 

@@ -1,5 +1,7 @@
 #include "athanor/rehearse/Forecast.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <memory>
 #include <vector>
@@ -75,6 +77,17 @@ Peak peak_of(const Ledger& ledger, const allocator::DeviceOptions& options, std:
   return peak;
 }
 
+std::string text_of(const ValueRead& read) {
+  const std::string mend =
+      read.op == "aten::equal"
+          ? "It is always taken to be so"
+          : fmt::format("Another value: rehearse::Options::{}", read.floating ? "floating_values" : "integral_values");
+  return fmt::format("{}{}{} read a value off the GPU in step {} ({}{}); a rehearsal has none and said {}. {}.",
+                     read.where.empty() ? read.op : read.where, read.where.empty() ? "" : fmt::format(" ({})", read.op),
+                     read.module.empty() ? "" : " of " + read.module, read.step, name(read.phase),
+                     read.times > 1 ? fmt::format(", {} times in all", read.times) : "", read.assumed, mend);
+}
+
 }  // namespace
 
 Replayed replay(const Ledger& ledger, const allocator::DeviceOptions& options, Bound bound, int device) {
@@ -101,6 +114,8 @@ Forecast forecast_of(Ledger ledger, const gpu::Gpu& gpu, const allocator::Device
     forecast.peak = peak;
   }
   forecast.fits = forecast.peak.process.value <= gpu.usable.count;
+  forecast.surely_fits = forecast.peak.process.high <= gpu.usable.count;
+  for (const auto& read : ledger.reads) forecast.notes.push_back(text_of(read));
   if (!ledger.events.empty()) {
     forecast.peak_event = ledger.peak_event(forecast.device);
     const auto& event = ledger.events[forecast.peak_event];

@@ -2,7 +2,7 @@
 
 namespace athanor::rehearse {
 
-/// The page around a forecast's data: @TITLE@ twice, @VERDICT@, @PEAKS@, @DATA@.
+/// The page around a forecast's data: @TITLE@ twice, @VERDICT@, @PEAKS@, @NOTES@, @DATA@.
 inline constexpr const char* page_template = R"page(<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1">
 <title>@TITLE@</title>
@@ -20,6 +20,7 @@ table{border-collapse:collapse;width:100%;font-size:13px}th,td{text-align:left;p
 td:last-child,th:last-child{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}td{overflow-wrap:anywhere}
 </style></head><body>
 <h1>@TITLE@</h1><p class="verdict">@VERDICT@</p><p>@PEAKS@</p>
+@NOTES@
 <canvas id="chart" aria-label="Allocated memory over time by category"></canvas>
 <div id="bar"><button id="in">zoom in</button><button id="out">zoom out</button><button id="whole">whole</button><button id="peak">peak</button><span id="where"></span></div>
 <p id="legend"></p><p>Wheel or drag to zoom, click to pin a moment; the tables show what is allocated then.</p>

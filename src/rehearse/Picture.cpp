@@ -70,6 +70,14 @@ core::TextTable by_module(const Forecast& forecast) {
 
 }  // namespace
 
+std::string verdict(const Forecast& forecast) {
+  if (!forecast.fits) return "does not fit";
+  if (forecast.surely_fits) return "fits";
+  return fmt::format("fits, unless CUDA's libraries take more than {} of the {} they may",
+                     Bytes{forecast.gpu.usable.count - forecast.peak.process.value}.text(),
+                     Bytes{forecast.peak.process.high - forecast.peak.process.value}.text());
+}
+
 plot::Chart timeline(const Forecast& forecast) {
   const auto& ledger = forecast.ledger;
   plot::Chart chart;
@@ -104,10 +112,9 @@ plot::Chart timeline(const Forecast& forecast) {
 
 std::string describe(const Forecast& forecast, const core::Terminal& terminal) {
   const auto& peak = forecast.peak;
-  const auto verdict = forecast.fits ? core::paint("fits", core::Ink::good, terminal)
-                                     : core::paint("does not fit", core::Ink::bad, terminal);
+  const auto ink = forecast.fits ? core::Ink::good : core::Ink::bad;
   auto text = fmt::format("{}: {} of {} usable, {}\n\n", forecast.gpu.name, Bytes{peak.process.value}.text(),
-                          forecast.gpu.usable.text(), verdict);
+                          forecast.gpu.usable.text(), core::paint(verdict(forecast), ink, terminal));
   core::TextTable peaks({{"peak"}, {""}});
   peaks.add({"requested", sizes(peak.requested)});
   peaks.add({"allocated", sizes(peak.allocated)});
@@ -118,9 +125,9 @@ std::string describe(const Forecast& forecast, const core::Terminal& terminal) {
           by_module(forecast).text(terminal) + "\n";
   text += fmt::format("Peak in step {} ({}), in {}{}{}.\n", forecast.peak_step, name(forecast.peak_phase),
                       forecast.peak_operator, forecast.peak_module.empty() ? "" : " of ", forecast.peak_module);
-  if (forecast.uncertain() > 0)
-    text += fmt::format("{} of it rest on workspaces that CUDA's libraries choose; the range shows the bounds.\n",
-                        Bytes{forecast.uncertain()}.text());
+  if (forecast.ledger.pinned_peak > 0)
+    text += fmt::format("Pinned host memory: {}.\n", Bytes{forecast.ledger.pinned_peak}.text());
+  for (const auto& note : forecast.notes) text += note + "\n";
   return text;
 }
 

@@ -48,6 +48,12 @@ void Stage::empty_cache() {
   state_->recorder->empty_cache();
 }
 
+std::shared_ptr<void> Stage::graph_pool(int device) {
+  const auto index = static_cast<c10::DeviceIndex>(device);
+  const auto pool = state_->recorder->begin_pool(index);
+  return {nullptr, [recorder = state_->recorder, index, pool](void*) { recorder->end_pool(index, pool); }};
+}
+
 /// One rehearsal from installing the phantom to taking it away.
 class Rehearsal {
  public:

@@ -63,6 +63,47 @@ TEST(Rehearse, EveryLeanSettingLowersThePeakOfAGpt) {
   EXPECT_GT(peak({"memory.optimizer_in_backward=true"}), 0);
 }
 
+// 48 of the 60 rows are trained on, in batches of 10: the last has 8. With 40 there is no such batch.
+TEST(Rehearse, TheLastShortBatchIsAStepOfItsOwn) {
+  const Desk desk("short");
+  const auto steps = [&](std::vector<std::string> more) {
+    more.insert(more.end(), {"--json", "--steps", "2"});
+    const auto result = rehearse(desk, more);
+    EXPECT_EQ(result.code, 0) << result.err;
+    return json::parse(result.out)["steps"].get<int>();
+  };
+  EXPECT_EQ(steps({}), 4);  // the short one, and a regular one that finds the cache as the short one left it
+  EXPECT_EQ(steps({"--samples", "40"}), 2);
+}
+
+TEST(Rehearse, SequencesOfOtherLengthsAreRehearsedWhereThereAreSequences) {
+  const Desk desk("lengths");
+  EXPECT_EQ(rehearse(desk, {"--lengths", "8"}).code, 2);
+  desk.write("tiny.toml",
+             "[data]\nbatch_size = 4\n[model]\nkind = \"gpt\"\nlayers = 1\nwidth = 32\nheads = 2\nblock = 64\n"
+             "vocabulary = 128\n[optimizer]\nkind = \"adamw\"\n");
+  const auto result = rehearse(desk, {"--json", "--steps", "2", "--lengths", "64,16"});
+  ASSERT_EQ(result.code, 0) << result.err;
+  EXPECT_EQ(json::parse(result.out)["steps"], 5);
+  const auto longer = rehearse(desk, {"--lengths", "65"});
+  EXPECT_EQ(longer.code, 2);
+  EXPECT_NE(longer.err.find("1 to 64"), std::string::npos) << longer.err;
+}
+
+// Made in backward or after it, the optimizer's state is the optimizer's.
+TEST(Rehearse, StateMadeInBackwardIsTheOptimizers) {
+  const Desk desk("backward");
+  const auto categories = [&](const std::string& setting) {
+    const auto result = rehearse(desk, {"--json", "--set", "model.hidden=[512,512]", "--set", setting});
+    EXPECT_EQ(result.code, 0) << result.err;
+    return json::parse(result.out)["by_category"];
+  };
+  const auto plain = categories("memory.optimizer_in_backward=false");
+  const auto in_backward = categories("memory.optimizer_in_backward=true");
+  EXPECT_EQ(in_backward["optimizer"], plain["optimizer"]);
+  EXPECT_LT(in_backward["gradients"], plain["gradients"]);
+}
+
 TEST(Rehearse, WritesPageSnapshotAndPicture) {
   const Desk desk("files");
   const auto result = rehearse(desk, {"--html", desk.path("p.html"), "--snapshot", desk.path("p.pickle"), "--svg",

@@ -1,6 +1,7 @@
 #pragma once
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "athanor/allocator/CachingAllocator.h"
 #include "athanor/gpu/Table.h"
@@ -35,12 +36,17 @@ struct Forecast {
   Phase peak_phase = Phase::setup;
   int peak_step = 0;
   int steps = 0;
-  bool fits = false;  ///< Whether the process needs no more than the GPU's usable memory.
+  bool fits = false;         ///< Whether the process needs no more than the GPU's usable memory.
+  bool surely_fits = false;  ///< Likewise of the range's upper end.
   double seconds = 0;
   Ledger ledger;
 
   /// Bytes of the peak's uncertainty that rest on library workspaces nobody can know without the library.
   [[nodiscard]] std::int64_t uncertain() const { return peak.allocated.high - peak.allocated.low; }
+
+  /// What the number rests on, a line each: values that the program read off the GPU and were made up, workspaces only
+  /// bounded. Callers may add their own.
+  std::vector<std::string> notes;
 };
 
 /// What a ledger's allocations and frees need under other settings or another order of addresses.

@@ -72,6 +72,18 @@ struct Share {
   ByCategory by_category{};
 };
 
+/// A value that the program read off the GPU, which a rehearsal does not have: what it was told instead.
+struct ValueRead {
+  std::string op;      ///< "aten::_local_scalar_dense"
+  std::string module;  ///< As Block::module.
+  std::string where;   ///< "train.cpp:42 in main", or the function alone in a program without -g; "" where unknown.
+  double assumed = 0;
+  bool floating = true;  ///< Which of Options::floating_values and integral_values it was.
+  Phase phase = Phase::setup;
+  std::int32_t step = 0;  ///< The first time.
+  std::int64_t times = 0;
+};
+
 /// Every byte of a rehearsal: who asked for it, when, for what, and when it went. A value; plain data.
 class Ledger {
  public:
@@ -79,6 +91,8 @@ class Ledger {
   std::vector<std::string> modules{""};
   std::vector<Block> blocks;
   std::vector<Event> events;
+  std::vector<ValueRead> reads;  ///< By place, in the order they were met.
+  std::int64_t pinned_peak = 0;  ///< Pinned host memory that PyTorch's cache would hold, in bytes.
 
   /// The event at which a device's allocated bytes were highest (the first of several); 0 events: 0.
   [[nodiscard]] std::uint32_t peak_event(int device = 0) const;

@@ -8,6 +8,9 @@
 
 namespace athanor::rehearse {
 
+/// "fits", "does not fit", or that it fits unless CUDA's libraries take more than so much of what they may.
+std::string verdict(const Forecast& forecast);
+
 /// Allocated bytes over time, stacked by category, from the set-up to the end; lines mark the steps, the peak and the
 /// GPU's usable memory where it is near.
 plot::Chart timeline(const Forecast& forecast);

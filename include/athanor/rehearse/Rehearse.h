@@ -53,6 +53,10 @@ class Stage {
   /// torch.cuda.empty_cache.
   void empty_cache();
 
+  /// Until the returned guard goes, the device's allocations come from a private pool, as those of a CUDA graph that is
+  /// being captured do; the pool stays, for the replays.
+  [[nodiscard]] std::shared_ptr<void> graph_pool(int device = 0);
+
  private:
   friend class Rehearsal;
   struct State;

@@ -11,6 +11,7 @@
 #include "rehearse/phantom/Guard.h"
 #include "rehearse/phantom/Install.h"
 #include "rehearse/phantom/Memory.h"
+#include "rehearse/phantom/PinnedMemory.h"
 
 namespace athanor::rehearse::phantom {
 namespace {
@@ -86,7 +87,7 @@ at::Generator Hooks::getNewGenerator(c10::DeviceIndex device) const {
 }
 
 at::Allocator* Hooks::getPinnedMemoryAllocator() const {
-  return c10::GetAllocator(c10::kCPU);  // pinned memory is host memory; only device memory is forecast
+  return &PinnedMemory::instance();
 }
 at::Allocator* Hooks::getCUDADeviceAllocator() const {
   return &Memory::instance();

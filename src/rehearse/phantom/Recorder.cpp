@@ -3,11 +3,14 @@
 #include <ATen/SequenceNumber.h>
 #include <ATen/core/grad_mode.h>
 #include <c10/util/Exception.h>
+#include <torch/csrc/autograd/functions/accumulate_grad.h>
 #include <torch/csrc/autograd/graph_task.h>
 #include <torch/csrc/autograd/node.h>
 
 #include <algorithm>
+#include <bit>
 
+#include "rehearse/phantom/CallSite.h"
 #include "rehearse/phantom/Guard.h"
 #include "rehearse/phantom/Memory.h"
 
@@ -153,6 +156,41 @@ void Recorder::empty_cache() {
   for (auto& model : models_) model.empty_cache();
 }
 
+std::uint64_t Recorder::begin_pool(c10::DeviceIndex device) {
+  const std::lock_guard lock(mutex_);
+  models_.at(static_cast<std::size_t>(device)).begin_pool({0, ++pools_});
+  return pools_;
+}
+
+void Recorder::end_pool(c10::DeviceIndex device, std::uint64_t pool) {
+  const std::lock_guard lock(mutex_);
+  models_.at(static_cast<std::size_t>(device)).end_pool({0, pool});
+}
+
+void Recorder::pin(std::size_t bytes) {
+  const std::lock_guard lock(mutex_);
+  const auto size = std::bit_ceil(bytes);
+  auto& kept = pinned_free_[size];
+  if (kept > 0)
+    --kept;
+  else
+    ledger_.pinned_peak += static_cast<std::int64_t>(size);
+}
+
+void Recorder::unpin(std::size_t bytes) {
+  const std::lock_guard lock(mutex_);
+  ++pinned_free_[std::bit_ceil(bytes)];
+}
+
+void Recorder::note_read(const char* op, bool floating, double assumed) {
+  auto stack = stack_now();
+  const std::lock_guard lock(mutex_);
+  observe_phase();
+  const auto [entry, first] = reads_.try_emplace(stack, ledger_.reads.size());
+  if (first) ledger_.reads.push_back({op, ledger_.modules[module_now()], "", assumed, floating, phase(), step_, 0});
+  ++ledger_.reads[entry->second].times;
+}
+
 void Recorder::watch(const std::string& path, const at::Tensor& tensor, bool is_parameter) {
   const std::lock_guard lock(mutex_);
   const auto dot = path.rfind('.');
@@ -236,12 +274,30 @@ void Recorder::observe_phase() {
     look();
   }
   in_backward_ = backward;
+  observe_hook();
+}
+
+// Autograd stores a parameter's gradient and then calls the parameter's hooks, both as part of one node: what is
+// allocated there once the gradient is stored, the hooks allocate.
+void Recorder::observe_hook() {
+  in_hook_ = false;
+  if (!in_backward_) return;
+  const auto node = torch::autograd::get_current_node();
+  const auto* sink = dynamic_cast<const torch::autograd::AccumulateGrad*>(node.get());
+  if (sink == nullptr || !sink->variable.defined()) return;
+  const auto& gradient = sink->variable.grad();
+  if (!gradient.defined() || torch::autograd::impl::post_acc_grad_hooks(sink->variable) == nullptr) return;
+  in_hook_ = true;
+  if (const auto block = block_of(gradient, this); block >= 0 && !marked_[static_cast<std::size_t>(block)]) {
+    const auto found = module_of_storage_.find(sink->variable.storage().unsafeGetStorageImpl());
+    mark_block(block, Category::gradients, found == module_of_storage_.end() ? std::uint16_t{0} : found->second);
+  }
 }
 
 Phase Recorder::phase() const {
   if (!stated_.empty()) return stated_.back();
   if (step_ == 0) return Phase::setup;
-  if (in_backward_) return Phase::backward;
+  if (in_backward_) return in_hook_ ? Phase::optimizer : Phase::backward;
   return after_backward_ && !at::GradMode::is_enabled() ? Phase::optimizer : Phase::forward;
 }
 
@@ -290,6 +346,7 @@ Ledger Recorder::finish() {
   look();
   Ledger ledger = ledger_;
   ledger.operators = operator_names();
+  for (const auto& [stack, read] : reads_) ledger.reads[read].where = call_site(stack);
   ledger.categorise(marked_);
   return ledger;
 }

@@ -2,6 +2,7 @@
 #include <ATen/core/Tensor.h>
 #include <c10/core/Device.h>
 
+#include <map>
 #include <mutex>
 #include <set>
 #include <string>
@@ -75,6 +76,17 @@ class Recorder {
   void record_stream(std::uint32_t block, std::uint64_t stream);
   void synchronize(std::uint64_t stream);
   void empty_cache();
+  /// CUDA-graph pools: until `end_pool`, allocations on the device come from a private pool.
+  std::uint64_t begin_pool(c10::DeviceIndex device);
+  void end_pool(c10::DeviceIndex device, std::uint64_t pool);
+
+  /// Pinned host memory as PyTorch's cache of it holds it: blocks of powers of two, kept for the next of their size.
+  /// Source: aten/src/ATen/core/CachingHostAllocator.h.
+  void pin(std::size_t bytes);
+  void unpin(std::size_t bytes);
+
+  /// The program read a value off the GPU and was told `assumed`.
+  void note_read(const char* op, bool floating, double assumed);
 
   /// From now on the ledger names what this tensor holds (and its gradient, if it is a parameter), wherever it moves.
   void watch(const std::string& path, const at::Tensor& tensor, bool is_parameter);
@@ -106,6 +118,7 @@ class Recorder {
   Allocation allocate_locked(std::int64_t bytes, Place place);
   void record(std::uint32_t block, bool free);
   void observe_phase();
+  void observe_hook();
   void look();
   void mark_block(std::int64_t block, Category category, std::uint16_t module);
   [[nodiscard]] Phase phase() const;
@@ -128,6 +141,10 @@ class Recorder {
   std::vector<Phase> stated_;
   bool in_backward_ = false;
   bool after_backward_ = false;
+  bool in_hook_ = false;  ///< In what backward calls when a parameter's gradient is there: an optimizer's step.
+  std::uint64_t pools_ = 0;
+  std::map<std::size_t, std::int64_t> pinned_free_;  ///< Blocks kept, by size.
+  std::map<std::vector<void*>, std::size_t> reads_;  ///< Where: the place in Ledger::reads.
 };
 
 /// The block behind a storage in this recorder's ledger, or -1.

@@ -1,4 +1,5 @@
 // What crosses between GPU and host: copies, and values that a program reads to decide.
+#include <ATen/WrapDimUtils.h>
 #include <ATen/ops/empty_like.h>
 
 #include "rehearse/phantom/Install.h"
@@ -16,6 +17,13 @@ void fill_host(at::Tensor& host) {
     host.fill_(assumptions().integral);
 }
 
+void note_read(const char* op, const at::Tensor& of) {
+  const bool floating = of.is_floating_point() || of.is_complex();
+  const auto& wanted = assumptions();
+  Memory::instance().recorder()->note_read(op, floating,
+                                           floating ? wanted.floating : static_cast<double>(wanted.integral));
+}
+
 // Host to device converts on the host; a destination that is not contiguous is staged. Device to device allocates
 // nothing. Whatever goes to the host holds what the rehearsal assumes.
 at::Tensor& copy(at::Tensor& self, const at::Tensor& source, bool non_blocking) {
@@ -23,6 +31,7 @@ at::Tensor& copy(at::Tensor& self, const at::Tensor& source, bool non_blocking) 
     // Nothing reads a large copy that the host does not wait for: offloaded activations stay pages that were never
     // touched, so that more of them than the host has memory can be rehearsed.
     constexpr std::int64_t small = 4096;
+    if (!non_blocking) note_read("aten::copy_", source);
     if (!non_blocking || self.numel() <= small) fill_host(self);
     return self;
   }
@@ -39,6 +48,7 @@ at::Tensor& copy(at::Tensor& self, const at::Tensor& source, bool non_blocking) 
 
 c10::Scalar item(const at::Tensor& self) {
   const auto& wanted = assumptions();
+  note_read("aten::_local_scalar_dense", self);
   if (self.is_complex()) return c10::Scalar(c10::complex<double>(wanted.floating, 0));
   if (self.is_floating_point()) return c10::Scalar(wanted.floating);
   if (self.scalar_type() == at::kBool) return c10::Scalar(wanted.integral != 0);
@@ -51,6 +61,7 @@ void record_stream(at::Tensor& self, c10::Stream stream) {
 }
 
 bool equal(const at::Tensor&, const at::Tensor&) {
+  Memory::instance().recorder()->note_read("aten::equal", false, 1);
   return true;
 }
 
@@ -82,6 +93,18 @@ void unique(Call& call, const char* name, std::size_t inverse, std::optional<std
   call.returns(std::move(results));
 }
 
+// unique_dim(self, dim, sorted, return_inverse, return_counts): whole slices, compared with one another.
+void unique_slices(Call& call, const char* name) {
+  const at::Tensor self = call.tensor(0);
+  const auto dim = at::maybe_wrap_dim(call.integer(1), self.dim());
+  auto sizes = self.sizes().vec();
+  const auto found = selected(name, self.size(dim));
+  sizes[static_cast<std::size_t>(dim)] = found;
+  auto result = call.empty(sizes, self.scalar_type());
+  auto inverse = call.empty({self.size(dim)}, at::kLong);
+  call.returns({result, inverse, call.empty({found}, at::kLong)});
+}
+
 }  // namespace
 
 void add_host_traffic(Table& table) {
@@ -99,6 +122,11 @@ void add_host_traffic(Table& table) {
       "_unique2", [](Call& call) { unique(call, "unique", 2, 3); }, uniques, Confidence::estimate);
   table.rule(
       "unique_consecutive", [](Call& call) { unique(call, "unique_consecutive", 1, 2); }, uniques,
+      Confidence::estimate);
+  table.rule(
+      "unique_dim", [](Call& call) { unique_slices(call, "unique_dim"); }, uniques, Confidence::estimate);
+  table.rule(
+      "unique_dim_consecutive", [](Call& call) { unique_slices(call, "unique_dim_consecutive"); }, uniques,
       Confidence::estimate);
   table.rule(
       "_assert_async _assert_async.msg", [](Call& call) { call.returns({}); },
