@@ -7,34 +7,26 @@
 #include <array>
 #include <map>
 
+#include "rehearse/Scratch.h"
 #include "rehearse/phantom/Table.h"
 
 namespace athanor::rehearse {
 namespace {
 
-constexpr std::string_view cuda_operators[] = {
-#include "rehearse/phantom/cuda_operators.inc"
-};
-
-c10::OperatorName operator_name(std::string_view op) {
-  const auto dot = op.find('.');
-  if (dot == std::string_view::npos) return {"aten::" + std::string(op), ""};
-  return {"aten::" + std::string(op.substr(0, dot)), std::string(op.substr(dot + 1))};
-}
-
 // What the fallback does with an operator that has no rule.
 Covered without_rule(std::string_view op) {
   Covered row{std::string(op), Service::unknown, Confidence::source, ""};
-  const auto handle = c10::Dispatcher::singleton().findSchema(operator_name(op));
+  const auto handle = c10::Dispatcher::singleton().findSchema(phantom::operator_name(op));
   if (!handle) return row;
   using c10::DispatchKey;
-  if (handle->hasKernelForDispatchKey(DispatchKey::CompositeExplicitAutograd) ||
-      handle->hasKernelForDispatchKey(DispatchKey::CompositeImplicitAutograd)) {
+  // In the dispatcher's order: what makes a structured operator's results by its shape function comes first.
+  const bool structured = handle->hasKernelForDispatchKey(DispatchKey::CompositeExplicitAutogradNonFunctional);
+  if (!structured && (handle->hasKernelForDispatchKey(DispatchKey::CompositeExplicitAutograd) ||
+                      handle->hasKernelForDispatchKey(DispatchKey::CompositeImplicitAutograd))) {
     row.service = Service::composite;
     return row;
   }
-  if (handle->hasKernelForDispatchKey(DispatchKey::Meta) ||
-      handle->hasKernelForDispatchKey(DispatchKey::CompositeExplicitAutogradNonFunctional)) {
+  if (structured || handle->hasKernelForDispatchKey(DispatchKey::Meta)) {
     row.service = Service::shape;
     return row;
   }
@@ -66,7 +58,7 @@ std::vector<Covered> coverage() {
   std::map<std::string_view, const phantom::Table::Row*> rules;
   for (const auto& row : phantom::table().rows()) rules[row.op] = &row;
   std::vector<Covered> rows;
-  for (const auto op : cuda_operators) {
+  for (const auto op : phantom::cuda_operators()) {
     if (const auto found = rules.find(op); found != rules.end())
       rows.push_back({std::string(op), found->second->service, found->second->confidence, found->second->source});
     else
@@ -92,6 +84,7 @@ std::string coverage_page(const std::vector<Covered>& rows) {
       "throws, naming the operator and where its rule goes"};
   for (const auto& [service, list] : by_service)
     text += fmt::format("| {} | {} | {} |\n", name(service), list.size(), meanings[static_cast<std::size_t>(service)]);
+  text += "\n" + scratch_section();
   text += "\n## Rules\n\n| operator | known from | how well |\n|---|---|---|\n";
   for (const auto service : {Service::rule, Service::shared})
     for (const auto* row : by_service[service])

@@ -6,6 +6,7 @@
 #include <torch/library.h>
 
 #include <map>
+#include <set>
 #include <stdexcept>
 
 #include "athanor/core/Error.h"
@@ -14,6 +15,7 @@
 #include "rehearse/phantom/Guard.h"
 #include "rehearse/phantom/Hooks.h"
 #include "rehearse/phantom/Memory.h"
+#include "rehearse/phantom/Recurrent.h"
 #include "rehearse/phantom/Table.h"
 
 namespace athanor::rehearse::phantom {
@@ -41,6 +43,18 @@ std::unique_ptr<torch::Library> library(std::string name, c10::DispatchKey key) 
   return std::make_unique<torch::Library>(torch::Library::IMPL, std::move(name), key, __FILE__, __LINE__);
 }
 
+// A LibTorch that was loaded with its CUDA library has kernels that would win over the fallback.
+void cover_real_kernels(torch::Library& rules) {
+  std::set<std::string_view> ruled;
+  for (const auto& row : table().rows()) ruled.insert(row.op);
+  for (const auto op : cuda_operators()) {
+    if (ruled.contains(op)) continue;
+    const auto handle = c10::Dispatcher::singleton().findSchema(operator_name(op));
+    if (handle && handle->hasKernelForDispatchKey(c10::DispatchKey::CUDA))
+      rules.impl(std::string(op).c_str(), torch::CppFunction::makeFromBoxedFunction<&fallback>());
+  }
+}
+
 }  // namespace
 
 // Kernels stay registered while any rehearsal holds them; installing them takes milliseconds.
@@ -51,7 +65,10 @@ struct Installation::Kernels {
     install_stubs(true);
     auto rules = library("aten", c10::DispatchKey::CUDA);
     for (const auto& row : table().rows()) row.install(*rules);
+    cover_real_kernels(*rules);
     libraries.push_back(std::move(rules));
+    libraries.push_back(library("aten", c10::DispatchKey::AutocastCUDA));
+    libraries.back()->impl("_cudnn_rnn", torch::CppFunction::makeFromBoxedFunction<&cast_recurrent>());
     libraries.push_back(library("_", c10::DispatchKey::CUDA));
     libraries.back()->fallback(torch::CppFunction::makeFromBoxedFunction<&fallback>());
   }

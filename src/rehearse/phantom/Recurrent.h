@@ -1,5 +1,6 @@
 #pragma once
 #include <ATen/core/Tensor.h>
+#include <ATen/core/dispatch/Dispatcher.h>
 
 #include <cstdint>
 
@@ -11,5 +12,9 @@ namespace athanor::rehearse::phantom {
 
 /// Sends torch.lstm, gru and rnn to cuDNN, as the CUDA build does, or takes that back.
 void install_recurrent_stubs(bool on);
+
+/// Autocast's kernel of `_cudnn_rnn`: half precision whatever autocast's dtype, and one buffer for the weights, which
+/// autograd follows. Source: aten/src/ATen/cudnn/AutocastRNN.cpp.
+void cast_recurrent(const c10::OperatorHandle& op, c10::DispatchKeySet keys, torch::jit::Stack* stack);
 
 }  // namespace athanor::rehearse::phantom

@@ -1,6 +1,9 @@
+#include <ATen/autocast_mode.h>
 #include <ATen/native/RNN.h>
 #include <ATen/ops/_cudnn_init_dropout_state.h>
 #include <ATen/ops/_cudnn_rnn.h>
+#include <ATen/ops/zeros.h>
+#include <c10/core/impl/LocalDispatchKeySet.h>
 
 #include "rehearse/phantom/Guard.h"
 #include "rehearse/phantom/Install.h"
@@ -99,6 +102,32 @@ Tensor reserve_space(std::int64_t bytes, std::int64_t low, std::int64_t high) {
 
 std::int64_t dropout_state_bytes() {
   return std::int64_t{48} * traits().sm_count * traits().threads_per_sm;
+}
+
+void cast_recurrent(const c10::OperatorHandle& op, c10::DispatchKeySet, torch::jit::Stack* stack) {
+  const c10::impl::ExcludeDispatchKeyGuard no_autocast(c10::autocast_dispatch_keyset);
+  enum Argument : std::size_t { input = 0, weights = 1, buffer = 3, hx = 4, cx = 5 };
+  const auto base = stack->size() - op.schema().arguments().size();
+  const auto argument = [&](std::size_t i) -> c10::IValue& { return (*stack)[base + i]; };
+  const auto old = argument(weights).toTensorVector();
+  if (old.front().scalar_type() == at::kFloat) {
+    std::int64_t count = 0;
+    for (const auto& weight : old) count += weight.numel();
+    const auto whole = at::zeros({count}, old.front().options().dtype(at::kHalf));
+    c10::List<Tensor> halves;
+    std::int64_t offset = 0;
+    for (const auto& weight : old) {
+      auto half = view_of(whole, weight.sizes(), weight.strides(), offset, whole.dtype());
+      halves.push_back(half.copy_(weight));
+      offset += weight.numel();
+    }
+    argument(weights) = halves;
+    argument(buffer) = whole;
+  }
+  for (const auto i : {input, hx, cx})
+    if (auto& value = argument(i); value.isTensor())
+      value = at::autocast::cached_cast(at::kHalf, value.toTensor(), c10::kCUDA);
+  op.callBoxed(stack);
 }
 
 void install_recurrent_stubs(bool on) {

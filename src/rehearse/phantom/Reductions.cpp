@@ -1,5 +1,6 @@
 #include "rehearse/phantom/Reductions.h"
 
+#include <ATen/OpMathType.h>
 #include <ATen/TensorIterator.h>
 #include <ATen/native/ReduceOpsUtils.h>
 
@@ -97,12 +98,6 @@ Launch configure(const at::TensorIteratorBase& iterator, const ReductionKernel& 
   return launch;
 }
 
-std::int64_t accumulator_bytes(c10::ScalarType dtype) {
-  if (dtype == at::kHalf || dtype == at::kBFloat16) return 4;
-  if (dtype == at::kComplexHalf) return 8;
-  return static_cast<std::int64_t>(c10::elementSize(dtype));
-}
-
 }  // namespace
 
 void reduction_scratch(const at::Tensor& result, const at::Tensor& input, const std::vector<std::int64_t>& dims,
@@ -112,8 +107,10 @@ void reduction_scratch(const at::Tensor& result, const at::Tensor& input, const 
   const auto iterator = at::native::make_reduction("reduce", output, input, dims, keep, result.scalar_type());
   const auto launch = configure(iterator, kernel);
   if (launch.ctas_per_output <= 1) return;
-  auto bytes = launch.outputs * launch.ctas_per_output *
-               (kernel.argument_bytes > 0 ? kernel.argument_bytes : accumulator_bytes(input.scalar_type()));
+  auto bytes =
+      launch.outputs * launch.ctas_per_output *
+      (kernel.argument_bytes > 0 ? kernel.argument_bytes
+                                 : static_cast<std::int64_t>(c10::elementSize(at::toOpMathType(input.scalar_type()))));
   if (!launch.block_x_reduce) bytes *= launch.width * launch.vector;
   auto& memory = Memory::instance();
   const auto staging = memory.allocate({bytes, Confidence::exact}, Guard::place());

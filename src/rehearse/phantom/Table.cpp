@@ -34,10 +34,20 @@ torch::CppFunction kernel_of(RuleFunction function) {
   return torch::CppFunction::makeFromBoxedFunctor(std::make_unique<RuleKernel>(std::move(function)));
 }
 
-void Table::rule(std::string_view ops, RuleFunction function, std::string_view source, Confidence confidence) {
+void Table::add(std::string_view ops, Service service, const RuleFunction& function, std::string_view source,
+                Confidence confidence) {
   for (const auto& op : split(ops))
-    rows_.push_back({op, Service::rule, confidence, std::string(source),
+    rows_.push_back({op, service, confidence, std::string(source),
                      [op, function](torch::Library& library) { library.impl(op.c_str(), kernel_of(function)); }});
+}
+
+void Table::rule(std::string_view ops, const RuleFunction& function, std::string_view source, Confidence confidence) {
+  add(ops, Service::rule, function, source, confidence);
+}
+
+void Table::shape(std::string_view ops, std::string_view source) {
+  const auto by_shape = [](Call& call) { call.by_shape_alone(); };
+  add(ops, Service::shape, by_shape, source, Confidence::source);
 }
 
 void Table::in_place(std::string_view ops, std::string_view source) {
@@ -45,6 +55,19 @@ void Table::in_place(std::string_view ops, std::string_view source) {
     rows_.push_back({op, Service::in_place, Confidence::source, std::string(source), [op](torch::Library& library) {
                        library.impl(op.c_str(), torch::CppFunction::makeFromBoxedFunction<&write_in_place>());
                      }});
+}
+
+std::span<const std::string_view> cuda_operators() {
+  static constexpr std::string_view all[] = {
+#include "rehearse/phantom/cuda_operators.inc"
+  };
+  return all;
+}
+
+c10::OperatorName operator_name(std::string_view op) {
+  const auto dot = op.find('.');
+  if (dot == std::string_view::npos) return {"aten::" + std::string(op), ""};
+  return {"aten::" + std::string(op.substr(0, dot)), std::string(op.substr(dot + 1))};
 }
 
 const Table& table() {

@@ -2,6 +2,7 @@
 #include <torch/library.h>
 
 #include <functional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -39,9 +40,11 @@ class Table {
   };
 
   /// `ops`: one name or several, separated by blanks, without "aten::".
-  void rule(std::string_view ops, RuleFunction function, std::string_view source,
+  void rule(std::string_view ops, const RuleFunction& function, std::string_view source,
             Confidence confidence = Confidence::source);
   void in_place(std::string_view ops, std::string_view source);
+  /// PyTorch's shape function makes the results, though it also has a composition that would win over the fallback.
+  void shape(std::string_view ops, std::string_view source);
   /// A rule in C++ types, for operators that run thousands of times a step.
   template <auto function>
   void typed(std::string_view op, std::string_view source, Service service = Service::rule) {
@@ -58,6 +61,8 @@ class Table {
   [[nodiscard]] const std::vector<Row>& rows() const { return rows_; }
 
  private:
+  void add(std::string_view ops, Service service, const RuleFunction& function, std::string_view source,
+           Confidence confidence);
   std::vector<Row> rows_;
 };
 
@@ -66,6 +71,11 @@ torch::CppFunction kernel_of(RuleFunction function);
 
 /// Every rule we have.
 const Table& table();
+
+/// The operators that PyTorch's CUDA build has kernels of its own for, without "aten::".
+std::span<const std::string_view> cuda_operators();
+/// "add.Tensor" as the dispatcher names it.
+c10::OperatorName operator_name(std::string_view op);
 
 // The families.
 void add_factories(Table& table);

@@ -4,6 +4,9 @@
 #include <ATen/native/transformers/attention.h>
 #include <ATen/ops/empty_like.h>
 
+#include <algorithm>
+#include <cmath>
+
 #include "rehearse/phantom/Attention.h"
 #include "rehearse/phantom/Install.h"
 #include "rehearse/phantom/Products.h"
@@ -25,12 +28,42 @@ at::Tensor heads_inside(const at::Tensor& like, std::int64_t width) {
   return make({like.size(0), like.size(2), like.size(1), width}, like.scalar_type()).transpose(1, 2);
 }
 
+// Into how many parts flash attention splits the keys so that few queries fill the GPU: the fewest that use it at least
+// 85 % as well as the best number does. Source: num_splits_heuristic in flash_attn/flash_api.cpp.
+std::int64_t key_splits(const at::Tensor& q, std::int64_t keys) {
+  const auto up = [](std::int64_t n, std::int64_t size) { return (n + size - 1) / size; };
+  const auto width = q.size(3);
+  const auto key_blocks = up(keys, width <= 64 ? 256 : width <= 128 ? 128 : 64);
+  const auto blocks = q.size(0) * q.size(1) * up(q.size(2), 64);
+  const auto processors = std::int64_t{2} * traits().sm_count;
+  if (static_cast<double>(blocks) >= 0.8 * static_cast<double>(processors)) return 1;
+  const auto most = std::min({std::int64_t{128}, processors, key_blocks});
+  const auto pays = [&](std::int64_t n) { return n == 1 || up(key_blocks, n) != up(key_blocks, n - 1); };
+  const auto use = [&](std::int64_t n) {
+    const auto waves = static_cast<double>(blocks * n) / static_cast<double>(processors);
+    return waves / std::ceil(waves);
+  };
+  double best = 0;
+  for (std::int64_t n = 1; n <= most; ++n)
+    if (pays(n)) best = std::max(best, use(n));
+  for (std::int64_t n = 1; n <= most; ++n)
+    if (pays(n) && use(n) >= 0.85 * best) return n;
+  return 1;
+}
+
 // _scaled_dot_product_flash_attention(q, k, v, dropout_p, is_causal, return_debug_mask, scale)
 void flash(Call& call) {
   const auto& q = call.tensor(0);
   const auto& k = call.tensor(1);
   auto output = heads_inside(q, q.size(3));
   auto logsumexp = call.empty({q.size(0), q.size(1), q.size(2)}, at::kFloat);
+  c10::DataPtr partial_sums;
+  c10::DataPtr partial_outputs;
+  if (const auto splits = call.number(3) == 0 ? key_splits(q, k.size(2)) : 1; splits > 1) {
+    const auto rows = splits * q.size(0) * q.size(1) * q.size(2) * 4;
+    partial_sums = call.scratch(rows);
+    partial_outputs = call.scratch(rows * (q.size(3) <= 192 ? round_up(q.size(3), 32) : 256));
+  }
   auto random = call.empty({2}, at::kUInt64);
   auto unused = call.empty({}, at::kUInt64);
   auto debug_mask = call.empty({0}, q.scalar_type());
@@ -65,10 +98,39 @@ void efficient(Call& call) {
   const auto& v = call.tensor(2);
   auto output = heads_inside(q, v.size(3));
   auto logsumexp = call.empty({q.size(0), q.size(1), call.flag(4) ? round_up(q.size(2), 32) : 0}, at::kFloat);
+  // Half results wider than a block of keys are summed in fp32.
+  at::Tensor sums;
+  if (half(q) && v.size(3) > 128) sums = call.empty({q.size(0), q.size(2), q.size(1), v.size(3)}, at::kFloat);
   // Seed and offset of dropout, on the host unless a graph is being captured.
   auto seed = at::empty({}, at::kLong);
   auto offset = at::empty({}, at::kLong);
   call.returns({output, logsumexp, seed, offset});
+}
+
+// Blocks of keys add their part of the queries' gradient one after the other in here; narrow dtypes keep that of keys
+// and values in fp32 too where registers do not hold it. Source: Params::workspace_size in kernel_backward.h; measured
+// to the byte in fp32 at width 64.
+std::int64_t backward_workspace(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v) {
+  const auto width = std::max(q.size(3), v.size(3));
+  const auto tile = backward_tile(traits().compute_capability, half(q), width);
+  const auto heads = q.size(0) * q.size(1);
+  const auto blocks = [](std::int64_t n, std::int64_t size) { return (n + size - 1) / size; };
+  constexpr std::int64_t lock = 16;
+  auto bytes = blocks(q.size(2), tile.queries) * blocks(q.size(3), tile.keys) * (lock + 4 * tile.queries * tile.keys);
+  if (half(q) && width > tile.queries) {
+    const auto splits = std::max<std::int64_t>(1, std::min(blocks(k.size(2), tile.keys), 200 / heads));
+    bytes += 4 * splits * tile.keys * (round_up(q.size(3), tile.queries) + round_up(v.size(3), tile.queries));
+  }
+  return heads * round_up(bytes, 16);
+}
+
+// What each query's row of grad_out * out sums to: half precision leaves it to the kernel.
+at::Tensor backward_delta(const Call& call) {
+  const auto& q = call.tensor(1);
+  if (half(q)) return call.empty({q.size(0), q.size(1), q.size(2)}, at::kFloat);
+  const auto product = heads_inside(q, call.tensor(3).size(3));
+  const auto sums = call.empty({q.size(0), q.size(2), q.size(1)}, at::kFloat);
+  return call.empty({q.size(0), q.size(1), q.size(2)}, at::kFloat);
 }
 
 // …_efficient_attention_backward(grad_out, q, k, v, attn_bias, out, logsumexp, seed, offset, dropout_p, mask, …)
@@ -85,12 +147,13 @@ void efficient_backward(Call& call) {
     sizes.back() = round_up(last, 16);
     bias = call.empty(sizes, call.tensor(4).scalar_type()).slice(-1, 0, last);
   }
-  const auto delta = call.empty({q.size(0), q.size(1), q.size(2)}, at::kFloat);
+  const auto delta = backward_delta(call);
+  const auto workspace = call.scratch(backward_workspace(q, call.tensor(2), call.tensor(3)));
   call.returns({dq, dk, dv, bias});
 }
 
 // _scaled_dot_product_cudnn_attention(q, k, v, attn_bias, compute_log_sumexp, …): laid out as q is.
-void cudnn(Call& call) {
+void cudnn_attention(Call& call) {
   const auto& q = call.tensor(0);
   auto seed = call.empty({}, at::kLong);
   auto offset = call.empty({}, at::kLong);
@@ -103,7 +166,7 @@ void cudnn(Call& call) {
       {output, logsumexp, at::Tensor(), at::Tensor(), q.size(2), call.tensor(1).size(2), seed, offset, at::Tensor()});
 }
 
-void cudnn_backward(Call& call) {
+void cudnn_attention_backward(Call& call) {
   const auto& q = call.tensor(1);
   auto dq = call.empty_like(q);
   auto dk = call.empty_like(call.tensor(2));
@@ -132,6 +195,14 @@ bool efficient_fits(const at::Tensor& q, const at::Tensor& v) {
 
 }  // namespace
 
+// Wide tiles want more shared memory than most GPUs have.
+Tile backward_tile(int compute_capability, bool half, std::int64_t width) {
+  const bool roomy = compute_capability == 80 || compute_capability == 90 || compute_capability == 100;
+  if (width <= 64 || !roomy) return {};
+  if (half && width > 96 && width <= 128) return {128, 128};
+  return {128, 64};
+}
+
 // Source: aten/src/ATen/native/transformers/cuda/sdp_utils.cpp, with the default order of preference.
 std::int64_t choose_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                               const std::optional<at::Tensor>& mask, double, bool, std::optional<double>,
@@ -154,8 +225,8 @@ void add_attention(Table& table) {
   table.rule("_scaled_dot_product_flash_attention_backward", &flash_backward, backward);
   table.rule("_scaled_dot_product_efficient_attention", &efficient, source);
   table.rule("_scaled_dot_product_efficient_attention_backward", &efficient_backward, backward);
-  table.rule("_scaled_dot_product_cudnn_attention", &cudnn, "aten/src/ATen/native/cudnn/MHA.cpp");
-  table.rule("_scaled_dot_product_cudnn_attention_backward", &cudnn_backward,
+  table.rule("_scaled_dot_product_cudnn_attention", &cudnn_attention, "aten/src/ATen/native/cudnn/MHA.cpp");
+  table.rule("_scaled_dot_product_cudnn_attention_backward", &cudnn_attention_backward,
              "aten/src/ATen/native/cudnn/MHA.cpp; the plan's workspace is cuDNN's choice", Confidence::estimate);
 }
 

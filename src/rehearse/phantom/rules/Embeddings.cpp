@@ -1,4 +1,5 @@
 // Embeddings and bags of them.
+#include <ATen/OpMathType.h>
 #include <ATen/ops/empty_like.h>
 #include <ATen/ops/zeros.h>
 
@@ -7,10 +8,6 @@
 
 namespace athanor::rehearse::phantom {
 namespace {
-
-c10::ScalarType accumulation(c10::ScalarType dtype) {
-  return dtype == at::kHalf || dtype == at::kBFloat16 ? at::kFloat : dtype;
-}
 
 // The rows that many indices hit are summed in segments: sorted indices, where segments begin, and partial sums.
 // Source: embedding_backward_cuda_kernel in EmbeddingBackwardKernel.cu.
@@ -24,7 +21,7 @@ void sum_segments(const Call& call, std::int64_t indices, std::int64_t rows, std
   const auto per_segment_offset = call.empty({segments}, index);
   const auto partial_count = call.empty({}, index);
   const auto partial_offset = call.empty({partials}, index);
-  const auto sums = call.empty({partials, width}, accumulation(dtype));
+  const auto sums = call.empty({partials, width}, at::toOpMathType(dtype));
 }
 
 // embedding_dense_backward(grad_output, indices, num_weights, padding_idx, scale_grad_by_freq)

@@ -87,6 +87,8 @@ void add_factories(Table& table) {
   table.shared<&at::native::view_as_real>("view_as_real");
   table.shared<&at::native::view_as_complex>("view_as_complex");
   table.shared<&at::native::unfold>("unfold");
+  table.shared<&at::native::is_set_to>("is_set_to");
+  table.shape("_chunk_cat _chunk_cat.out split_with_sizes_copy.out", "aten/src/ATen/native/cuda/TensorShape.cu");
   table.rule(
       "tril_indices triu_indices",
       [](Call& call) {

@@ -1,4 +1,5 @@
 // Reading and writing at indices.
+#include <ATen/ExpandUtils.h>
 #include <ATen/WrapDimUtils.h>
 #include <ATen/ops/empty_like.h>
 #include <ATen/ops/nonzero.h>
@@ -27,50 +28,99 @@ bool is_mask(const at::Tensor& index) {
   return index.defined() && (index.scalar_type() == at::kBool || index.scalar_type() == at::kByte);
 }
 
-// Masks become the places they select, indices on the host come to the device.
-std::vector<at::Tensor> on_device(const Call& call, std::size_t argument) {
+// Masks become the places they select.
+std::vector<at::Tensor> without_masks(const Call& call, std::size_t argument) {
   std::vector<at::Tensor> indices;
   for (const auto& index : call.tensors(argument)) {
-    if (is_mask(index)) {
-      const auto places = at::nonzero(is_phantom(index) ? index : index.to(call.tensor(0).device()));
-      for (std::int64_t dim = 0; dim < index.dim(); ++dim) indices.push_back(places.select(1, dim));
-    } else {
-      indices.push_back(index.defined() && !is_phantom(index) ? index.to(call.tensor(0).device()) : index);
+    if (!is_mask(index)) {
+      indices.push_back(index);
+      continue;
     }
+    const auto places = at::nonzero(is_phantom(index) ? index : index.to(call.tensor(0).device()));
+    for (std::int64_t dim = 0; dim < index.dim(); ++dim) indices.push_back(places.select(1, dim));
   }
+  return indices;
+}
+
+// Indices on the host come to the device.
+std::vector<at::Tensor> on_device(const Call& call, std::vector<at::Tensor> indices) {
+  for (auto& index : indices)
+    if (index.defined() && !is_phantom(index)) index = index.to(call.tensor(0).device());
   return indices;
 }
 
 // index.Tensor(self, indices)
 void index(Call& call) {
-  auto indices = on_device(call, 1);
+  const auto indices = on_device(call, without_masks(call, 1));
   c10::List<std::optional<at::Tensor>> list;
   for (const auto& tensor : indices) list.push_back(tensor.defined() ? std::optional(tensor) : std::nullopt);
   call.replace(1, list);
   call.by_shape_alone();
 }
 
-// _index_put_impl_(self, indices, values, accumulate, unsafe): accumulating sorts the linear indices, so that each
-// place is summed by one thread. Blocks as seen on real GPUs: the linear index, its remainder, sorted, original order,
-// range.
-void index_put(Call& call) {
-  const auto indices = on_device(call, 1);
-  const auto& values = call.tensor(2);
-  const auto moved = is_phantom(values) ? values : values.to(call.tensor(0).device());
-  if (!call.flag(3)) return call.returns_written();
+std::int64_t places(const std::vector<at::Tensor>& indices) {
+  Sizes shape;
+  for (const auto& index : indices)
+    if (index.defined()) shape = at::infer_size(shape, index.sizes());
   std::int64_t count = 1;
-  for (const auto& tensor : indices)
-    if (tensor.defined()) count = std::max(count, tensor.numel());
-  const Sizes line{count};
-  const auto linear = call.empty(line, at::kLong);
-  {
-    const auto remainder = call.empty(line, at::kLong);
-    const auto product = call.empty(line, at::kLong);
+  for (const auto size : shape) count *= size;
+  return count;
+}
+
+// One number for the indices of several dimensions: each is wrapped, scaled and added to the first. Those on the host
+// are scaled there.
+at::Tensor linear_index(const Call& call, const std::vector<at::Tensor>& indices, std::int64_t count) {
+  at::Tensor linear;
+  for (const auto& index : indices) {
+    if (!index.defined()) continue;
+    at::Tensor remainder;
+    if (is_phantom(index)) remainder = call.empty({count}, at::kLong);
+    const auto scaled = call.empty({count}, at::kLong);
+    if (!linear.defined()) linear = scaled;
   }
-  const auto sorted = call.empty(line, at::kLong);
-  const auto original = call.empty(line, at::kLong);
+  return linear;
+}
+
+// The values as one row for each place: a copy where they are not laid out so.
+at::Tensor rows_of(const Call& call, const std::vector<at::Tensor>& indices, std::int64_t count) {
+  const auto& self = call.tensor(0);
+  const auto& values = call.tensor(2);
+  auto needed = count;
+  for (std::int64_t dim = 0; dim < self.dim(); ++dim)
+    if (dim >= std::ssize(indices) || !indices[static_cast<std::size_t>(dim)].defined()) needed *= self.size(dim);
+  if (values.numel() >= needed && values.is_contiguous()) return {};
+  return call.empty({std::max(needed, values.numel())}, values.scalar_type());
+}
+
+bool scattered(const std::vector<at::Tensor>& indices) {
+  std::size_t runs = 0;
+  for (std::size_t i = 0; i < indices.size(); ++i)
+    if (indices[i].defined() && (i == 0 || !indices[i - 1].defined())) ++runs;
+  return runs > 1;
+}
+
+// _index_put_impl_(self, indices, values, accumulate, unsafe): accumulating sorts the places, so that each is summed by
+// one thread. Source: index_put_with_sort_kernel in aten/src/ATen/native/cuda/Indexing.cu; measured to the byte.
+void index_put(Call& call) {
+  const auto& self = call.tensor(0);
+  const auto indices = without_masks(call, 1);
+  if (!call.flag(3)) {
+    const auto moved = on_device(call, indices);
+    const auto& values = call.tensor(2);
+    const auto here = is_phantom(values) ? values : values.to(self.device());
+    return call.returns_written();
+  }
+  const auto count = places(indices);
+  at::Tensor straight;
+  if (!self.is_contiguous()) straight = call.empty(self.sizes(), self.scalar_type());
+  const auto linear = linear_index(call, indices, count);
+  const auto rows = rows_of(call, indices, count);
+  at::Tensor permuted;
+  if (scattered(indices)) permuted = call.empty(self.sizes(), self.scalar_type());
+  const auto sorted = call.empty({count}, at::kLong);
+  const auto original = call.empty({count}, at::kLong);
   {
-    const auto range = call.empty(line, at::kLong);
+    const auto range = call.empty({count}, at::kLong);
     const auto scratch = sort_pairs_scratch(call, count, at::kLong, at::kLong);
   }
   call.returns_written();

@@ -66,7 +66,7 @@ void binary_cross_entropy(Call& call) {
 void zeros_like_second(Call& call) {
   call.returns({at::zeros_like(call.tensor(1), LEGACY_CONTIGUOUS_MEMORY_FORMAT)});
 }
-void like_second(Call& call) {
+void like_input(Call& call) {
   call.returns({at::empty_like(call.tensor(1), LEGACY_CONTIGUOUS_MEMORY_FORMAT)});
 }
 
@@ -138,11 +138,11 @@ void add_losses(Table& table) {
   table.rule("smooth_l1_loss", &smooth_l1, cpp);
   table.rule("huber_loss", &huber, cpp);
   table.rule("binary_cross_entropy", &binary_cross_entropy, cuda);
-  table.rule("binary_cross_entropy_backward", &like_second, cuda);
+  table.rule("binary_cross_entropy_backward", &like_input, cuda);
   table.rule("nll_loss2d_forward", &nll_2d, "aten/src/ATen/native/cuda/NLLLoss2d.cu");
   table.rule("nll_loss2d_backward", &zeros_like_second, "aten/src/ATen/native/cuda/NLLLoss2d.cu");
   table.rule("multi_margin_loss", &multi_margin, "aten/src/ATen/native/cuda/MultiMarginLoss.cu");
-  table.rule("multi_margin_loss_backward", &like_second, "aten/src/ATen/native/cuda/MultiMarginLoss.cu");
+  table.rule("multi_margin_loss_backward", &like_input, "aten/src/ATen/native/cuda/MultiMarginLoss.cu");
   table.rule("multilabel_margin_loss_forward", &multilabel_margin,
              "aten/src/ATen/native/cuda/MultiLabelMarginCriterion.cu");
   table.rule("multilabel_margin_loss_backward", &zeros_like_second,

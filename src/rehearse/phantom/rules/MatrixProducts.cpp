@@ -82,6 +82,8 @@ void add_matrix_products(Table& table) {
   table.typed<&addmm>("addmm", blas);
   table.typed<&baddbmm>("baddbmm", blas);
   table.rule("_scaled_mm", &scaled, "aten/src/ATen/native/cuda/ScaledBlas.cpp");
+  table.shape("_grouped_mm", "aten/src/ATen/native/cuda/GroupedBlas.cpp");
+  table.shape("addr.out", "aten/src/ATen/native/LinearAlgebra.cpp");
   table.rule(
       "mm.dtype bmm.dtype", [](Call& call) { with_dtype(call, 0); }, blas);
   table.rule(

@@ -1,4 +1,5 @@
 // Batch, layer, group and RMS normalisation, and dropout.
+#include <ATen/OpMathType.h>
 #include <ATen/ops/empty_like.h>
 #include <ATen/ops/ones_like.h>
 #include <ATen/ops/zeros_like.h>
@@ -10,10 +11,6 @@ namespace athanor::rehearse::phantom {
 namespace {
 
 using Sizes = std::vector<std::int64_t>;
-
-c10::ScalarType accumulation(c10::ScalarType dtype) {
-  return dtype == at::kHalf || dtype == at::kBFloat16 ? at::kFloat : dtype;
-}
 
 std::int64_t product(c10::IntArrayRef sizes) {
   std::int64_t count = 1;
@@ -54,7 +51,7 @@ void cudnn_backward(Call& call) {
 void batch_forward(Call& call) {
   const auto& input = call.tensor(0);
   auto output = call.empty_like(input);
-  const auto dtype = accumulation(input.scalar_type());
+  const auto dtype = at::toOpMathType(input.scalar_type());
   auto mean = call.empty({input.size(1)}, dtype);
   auto deviation = call.empty({input.size(1)}, dtype);
   std::vector<c10::IValue> results{output, mean, deviation};
@@ -67,7 +64,7 @@ void batch_backward(Call& call) {
   const auto& input = call.tensor(1);
   const auto& weight = call.tensor(2);
   const auto wanted = call.flags(9);
-  const auto dtype = weight.defined() ? weight.scalar_type() : accumulation(input.scalar_type());
+  const auto dtype = weight.defined() ? weight.scalar_type() : at::toOpMathType(input.scalar_type());
   const auto grad_input = like_if(wanted[0], call, input);
   const auto per_channel = [&](bool on) -> c10::IValue {
     return on ? call.empty({input.size(1)}, dtype) : at::Tensor();
@@ -84,7 +81,7 @@ void layer_forward(Call& call) {
   const auto rows = product(sizes);
   sizes.resize(static_cast<std::size_t>(input.dim()), 1);
   auto output = call.empty_like(input);
-  const auto dtype = accumulation(input.scalar_type());
+  const auto dtype = at::toOpMathType(input.scalar_type());
   auto mean = call.empty({rows}, dtype);
   auto deviation = call.empty({rows}, dtype);
   call.returns({output, mean.view(sizes), deviation.view(sizes)});
@@ -123,7 +120,7 @@ void rms_forward(Call& call) {
   const auto rows = product(sizes);
   sizes.resize(static_cast<std::size_t>(input.dim()), 1);
   auto output = call.empty_like(input);
-  auto deviation = call.empty({rows}, accumulation(input.scalar_type()));
+  auto deviation = call.empty({rows}, at::toOpMathType(input.scalar_type()));
   call.returns({output, deviation.view(sizes)});
 }
 
@@ -151,8 +148,8 @@ void group_forward(Call& call) {
   auto mean = call.empty({samples, call.integer(6)}, dtype);
   auto deviation = call.empty({samples, call.integer(6)}, dtype);
   if (call.has(1) || call.has(2)) {
-    const auto scale = call.empty({samples, channels}, accumulation(input.scalar_type()));
-    const auto shift = call.empty({samples, channels}, accumulation(input.scalar_type()));
+    const auto scale = call.empty({samples, channels}, at::toOpMathType(input.scalar_type()));
+    const auto shift = call.empty({samples, channels}, at::toOpMathType(input.scalar_type()));
   }
   call.returns({output, mean, deviation});
 }
@@ -166,8 +163,8 @@ void group_backward(Call& call) {
   const auto dtype = call.has(4) ? call.tensor(4).scalar_type() : input.scalar_type();
   const c10::IValue grad_weight = wanted[1] ? call.empty({channels[1]}, dtype) : at::Tensor();
   const c10::IValue grad_bias = wanted[2] ? call.empty({channels[1]}, dtype) : at::Tensor();
-  const auto sums = call.empty(channels, accumulation(input.scalar_type()));
-  const auto products = call.empty(channels, accumulation(input.scalar_type()));
+  const auto sums = call.empty(channels, at::toOpMathType(input.scalar_type()));
+  const auto products = call.empty(channels, at::toOpMathType(input.scalar_type()));
   call.returns({grad_input, grad_weight, grad_bias});
 }
 
@@ -191,15 +188,28 @@ void dropout(Call& call) {
 // batch_norm_stats, elementwise and reduce steps of synchronised batch norm.
 void stats(Call& call) {
   const auto& input = call.tensor(0);
-  const auto dtype = accumulation(input.scalar_type());
+  const auto dtype = at::toOpMathType(input.scalar_type());
   auto mean = call.empty({input.size(1)}, dtype);
   call.returns({mean, call.empty({input.size(1)}, dtype)});
+}
+
+// batch_norm_backward_reduce(grad_out, input, mean, invstd, weight, input_g, weight_g, bias_g)
+void stats_backward(Call& call) {
+  const auto& mean = call.tensor(2);
+  const auto channel = [&](bool wanted, c10::ScalarType dtype) {
+    return wanted ? call.empty({mean.numel()}, dtype) : at::Tensor();
+  };
+  const auto dtype = call.has(4) ? call.tensor(4).scalar_type() : call.tensor(1).scalar_type();
+  auto sums = channel(call.flag(5), mean.scalar_type());
+  auto products = channel(call.flag(5), mean.scalar_type());
+  auto grad_weight = channel(call.flag(6), dtype);
+  call.returns({sums, products, grad_weight, channel(call.flag(7), dtype)});
 }
 
 // _weight_norm_interface(v, g, dim): the weight and the norms it was divided by, in fp32 for halves.
 void weight_norm(Call& call) {
   auto weight = call.empty_like(call.tensor(0));
-  call.returns({weight, call.empty_like(call.tensor(1), accumulation(call.tensor(1).scalar_type()))});
+  call.returns({weight, call.empty_like(call.tensor(1), at::toOpMathType(call.tensor(1).scalar_type()))});
 }
 // _weight_norm_interface_backward(grad_w, saved_v, saved_g, saved_norms, dim)
 void weight_norm_backward(Call& call) {
@@ -240,7 +250,11 @@ void add_normalizations(Table& table) {
       "_masked_scale", [](Call& call) { call.returns({call.empty_like(call.tensor(0))}); }, drop);
   table.rule("_weight_norm_interface", &weight_norm, "aten/src/ATen/native/cuda/WeightNorm.cu");
   table.rule("_weight_norm_interface_backward", &weight_norm_backward, "aten/src/ATen/native/cuda/WeightNorm.cu");
-  table.rule("batch_norm_stats", &stats, batch);
+  table.rule("batch_norm_stats batch_norm_gather_stats batch_norm_gather_stats_with_counts batch_norm_update_stats",
+             &stats, batch);
+  table.rule("batch_norm_backward_reduce", &stats_backward, batch);
+  table.rule(
+      "batch_norm_backward_elemt", [](Call& call) { call.returns({call.empty_like(call.tensor(1))}); }, batch);
   table.rule(
       "batch_norm_elemt", [](Call& call) { call.returns({call.empty_like(call.tensor(0))}); }, batch);
 }

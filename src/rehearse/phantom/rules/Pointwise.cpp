@@ -54,6 +54,13 @@ void rrelu(Call& call) {
   call.returns({call.empty_like(call.tensor(0))});
 }
 
+// fake_quantize_per_tensor_affine_cachemask(self, …): values as a quantised tensor would have them, and a mask of those
+// within its range.
+void fake_quantize(Call& call) {
+  auto output = call.empty_like(call.tensor(0));
+  call.returns({output, call.empty_like(call.tensor(0), at::kBool)});
+}
+
 }  // namespace
 
 void add_pointwise(Table& table) {
@@ -79,6 +86,14 @@ void add_pointwise(Table& table) {
   table.rule("log_sigmoid_forward", &log_sigmoid, "aten/src/ATen/native/cuda/Activation.cpp");
   table.rule("log_sigmoid_backward", &like_second, "aten/src/ATen/native/cuda/Activation.cpp");
   table.rule("rrelu_with_noise", &rrelu, "aten/src/ATen/native/cuda/RreluWithNoise.cu");
+  table.rule(
+      "fake_quantize_per_tensor_affine_cachemask _fake_quantize_per_tensor_affine_cachemask_tensor_qparams "
+      "fake_quantize_per_channel_affine_cachemask",
+      &fake_quantize, "aten/src/ATen/native/quantized/cuda/FakeQuantizeCore.cu");
+  table.rule(
+      "_fake_quantize_learnable_per_tensor_affine _fake_quantize_learnable_per_channel_affine",
+      [](Call& call) { call.returns({call.empty_like(call.tensor(0))}); },
+      "aten/src/ATen/native/quantized/FakeQuantPerTensorAffine.cpp");
   table.in_place("relu_ hardswish_ hardtanh_ rrelu_with_noise_ logit_ conj_physical_",
                  "in place: nothing is allocated");
 }

@@ -32,7 +32,7 @@ struct Layer {
   [[nodiscard]] std::int64_t kept_per_step() const { return mode == 2 ? 6 : mode == 3 ? 5 : 2; }
 };
 
-void cudnn(Call& call) {
+void cudnn_rnn(Call& call) {
   const Layer layer(call, 6);
   at::Tensor input = call.tensor(0);
   const bool packed = !layer.batch_sizes.empty();
@@ -65,7 +65,7 @@ void cudnn(Call& call) {
 // _cudnn_rnn_backward(input, weight, weight_stride0, weight_buf, hx, cx, output, grad_output, grad_hy, grad_cy, mode,
 // …,
 //                     dropout_state, reserve, output_mask)
-void cudnn_backward(Call& call) {
+void cudnn_rnn_backward(Call& call) {
   const Layer layer(call, 10);
   const auto wanted = call.flags(21);
   at::Tensor input = call.tensor(0);
@@ -148,8 +148,8 @@ void gru_cell_backward(Call& call) {
 void add_recurrent(Table& table) {
   constexpr auto source = "aten/src/ATen/native/cudnn/RNN.cpp; workspace and reserve are cuDNN's choice";
   constexpr auto cells = "aten/src/ATen/native/cuda/RNN.cu";
-  table.rule("_cudnn_rnn", &cudnn, source, Confidence::estimate);
-  table.rule("_cudnn_rnn_backward", &cudnn_backward, source, Confidence::estimate);
+  table.rule("_cudnn_rnn", &cudnn_rnn, source, Confidence::estimate);
+  table.rule("_cudnn_rnn_backward", &cudnn_rnn_backward, source, Confidence::estimate);
   table.rule("_cudnn_rnn_flatten_weight", &flatten, source, Confidence::estimate);
   table.rule(
       "_cudnn_init_dropout_state",

@@ -164,8 +164,9 @@ void add_reductions(Table& table) {
   table.rule(
       "prod.dim_int", [](Call& call) { product(call, {call.integer(1)}, call.flag(2), 3); }, reduce);
   table.rule("var.correction std.correction var_mean.correction std_mean.correction", &variance, reduce);
-  table.rule("linalg_vector_norm", &norm, reduce);
+  table.rule("linalg_vector_norm linalg__powsum", &norm, reduce);
   table.rule("any any.dim any.dims all all.dim all.dims", &truth, reduce);
+  table.shape("any.dims_out all.dims_out", reduce);
   table.rule(
       "_aminmax",
       [](Call& call) {
