@@ -53,6 +53,6 @@ int main() {
   const auto gpt = median_step("kind = 'gpt'\nlayers = 12\nheads = 12\nwidth = 768\nblock = 1024\nvocabulary = 50257\n",
                                {8, 1024}, true);
   const auto resnet = median_step("kind = 'resnet'\ndepth = 50\nclasses = 1000\n", {32, 3, 224, 224}, false);
-  fmt::print("{{\"gpt\": {}, \"resnet\": {}}}\n", gpt, resnet);
+  fmt::print("{{\"gpt2\": {}, \"resnet50\": {}}}\n", gpt, resnet);
   return 0;
 }

@@ -1,0 +1,132 @@
+"""Rehearsed peaks against what xMem's authors measured on an RTX 3060 and an RTX 4060 (arXiv 2510.21048), their own estimates beside.
+
+Needs a Python with torchvision and transformers, and the measurements (ATHANOR_TRUTH/xmem.csv), which are not part of this
+repository. What they measured is the whole process less its first sample: the reserved memory, the CUDA context being in the
+first sample. Their programs are written again from the paper: four steps, 86 x 86 images or 128 tokens, gradients set to
+None before each step; a model's outputs live until the next step's replace them, as in a plain training loop.
+"""
+import csv
+import os
+import statistics
+import sys
+import warnings
+
+from _common import SOURCE, claim, write
+
+sys.path.insert(0, os.path.join(SOURCE, "tests", "oracle"))
+import torch  # noqa: E402
+from lent import Phantom  # noqa: E402
+
+STEPS = 4
+IMAGES = {"VGG16": "vgg16", "MobileNetV2": "mobilenet_v2", "ConvNeXtTiny": "convnext_tiny", "RegNetX400MF": "regnet_x_400mf"}
+
+
+def truth_rows():
+    path = os.path.join(os.environ.get("ATHANOR_TRUTH", os.path.join(SOURCE, "..", "shared", "truth")), "xmem.csv")
+    if not os.path.exists(path):
+        print(f"{path} is not there: nothing to compare with", file=sys.stderr)
+        raise SystemExit(0)
+    with open(path) as file:
+        rows = {(r["gpu"], r["model"], r["optimizer"], r["batch"]): r for r in csv.DictReader(file)}
+    return list(rows.values())
+
+
+def image_program(name, batch):
+    import torchvision
+
+    model = getattr(torchvision.models, IMAGES[name])(weights=None)
+    loss = torch.nn.CrossEntropyLoss()
+
+    def inputs():
+        return torch.zeros(batch, 3, 86, 86).to("cuda"), torch.zeros(batch, dtype=torch.long).to("cuda")
+
+    def forward(x, y):
+        output = model(x)
+        return loss(output, y), output
+
+    return model, inputs, forward
+
+
+def language_program(name, batch):
+    import transformers
+
+    transformers.logging.set_verbosity_error()
+    if name == "T5-small":
+        config = transformers.T5Config(d_model=512, d_ff=2048, num_layers=6, num_heads=8, decoder_start_token_id=0)
+        model = transformers.AutoModelForSeq2SeqLM.from_config(config, attn_implementation="eager")
+    else:
+        model = transformers.AutoModelForCausalLM.from_config(transformers.GPT2Config(n_layer=6), attn_implementation="eager")
+
+    def inputs():
+        tokens = torch.zeros(batch, 128, dtype=torch.long)
+        return tokens.to("cuda"), torch.ones_like(tokens).to("cuda"), tokens.clone().to("cuda")
+
+    def forward(tokens, mask, labels):
+        output = model(input_ids=tokens, attention_mask=mask, labels=labels)
+        return output.loss, output
+
+    return model, inputs, forward
+
+
+def rehearse(phantom, row):
+    """Mebibytes reserved: least, forecast, most."""
+    phantom.begin()
+    make = image_program if row["model"] in IMAGES else language_program
+    model, inputs, forward = make(row["model"], int(row["batch"]))
+    model.to("cuda").train()
+    optimizer = getattr(torch.optim, row["optimizer"])(model.parameters(), lr=1e-3)
+    for step in range(1, STEPS + 1):
+        phantom.step(step)
+        batch = inputs()
+        optimizer.zero_grad()
+        loss, output = forward(*batch)
+        loss.backward()
+        optimizer.step()
+    report = phantom.report()
+    return [size / 2**20 for size in report["reserved"]]
+
+
+def one_gpu(gpu):
+    """A process has one phantom, and this one's has this GPU: rows of the table, and errors."""
+    phantom = Phantom(gpu=gpu.removeprefix("NVIDIA GeForce "), capability=(8, 6) if "3060" in gpu else (8, 9), version=(2, 6), limited=True)
+    for row in (r for r in truth_rows() if r["gpu"] == gpu):
+        low, value, high = rehearse(phantom, row)
+        truth = int(row["truth_bytes"]) / 2**20
+        off = lambda bytes_: f"{(int(bytes_) / 2**20 - truth) / truth:+.1%}" if bytes_ else ""
+        print(f"| {gpu.split()[-1]} | {row['model'].split('-')[-1]} | {row['optimizer']} | {row['batch']} | {truth:,.0f} | {value:,.0f} | "
+              f"{(value - truth) / truth:+.1%} | {low:,.0f}–{high:,.0f} | {off(row['xmem_estimate_bytes'])} | {off(row['dnnmem_bytes'])} | "
+              f"{off(row['schedtune_bytes'])} | {off(row['llmem_bytes'])} |", flush=True)
+
+
+def errors_of(table, column):
+    cells = [line.split("|")[column].strip() for line in table]
+    return [abs(float(cell.rstrip("%"))) for cell in cells if cell]
+
+
+def main():
+    import subprocess
+
+    table = []
+    for gpu in sorted({row["gpu"] for row in truth_rows()}):
+        done = subprocess.run([sys.executable, __file__, gpu], capture_output=True, text=True, env={**os.environ, "PYTHONWARNINGS": "ignore"})
+        if done.returncode:
+            raise SystemExit(done.stderr[-3000:])
+        table += [line for line in done.stdout.splitlines() if line.startswith("|")]
+    print("| GPU | model | optimizer | batch | measured, MiB | rehearsed | error | range | xMem | DNNMem | SchedTune | LLMem |")
+    print("|---|---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|")
+    print("\n".join(table))
+    names = {7: "rehearsed", 9: "xMem", 10: "DNNMem", 11: "SchedTune", 12: "LLMem"}
+    errors = {name: errors_of(table, column) for column, name in names.items()}
+    for name, values in errors.items():
+        print(f"{name}: median {statistics.median(values):.1f} %, worst {max(values):.1f} %, {len(values)} rows")
+    ours, theirs = errors["rehearsed"], errors["xMem"]
+    rows = f"of {len(table)} processes that xMem's authors measured on GPUs"
+    write("xmem", [
+        claim(f"peak memory {rows}, median error", statistics.median(ours), statistics.median(theirs), "xMem", "%"),
+        claim(f"peak memory {rows}, worst error", max(ours), max(theirs), "xMem", "%"),
+    ])
+
+
+if __name__ == "__main__":
+    warnings.simplefilter("ignore")
+    one_gpu(sys.argv[1]) if len(sys.argv) > 1 else main()
