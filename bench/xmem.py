@@ -93,7 +93,7 @@ def one_gpu(gpu):
         low, value, high = rehearse(phantom, row)
         truth = int(row["truth_bytes"]) / 2**20
         off = lambda bytes_: f"{(int(bytes_) / 2**20 - truth) / truth:+.1%}" if bytes_ else ""
-        print(f"| {gpu.split()[-1]} | {row['model'].split('-')[-1]} | {row['optimizer']} | {row['batch']} | {truth:,.0f} | {value:,.0f} | "
+        print(f"| {gpu.split()[-1]} | {row['model'].removeprefix('distilbert-')} | {row['optimizer']} | {row['batch']} | {truth:,.0f} | {value:,.0f} | "
               f"{(value - truth) / truth:+.1%} | {low:,.0f}–{high:,.0f} | {off(row['xmem_estimate_bytes'])} | {off(row['dnnmem_bytes'])} | "
               f"{off(row['schedtune_bytes'])} | {off(row['llmem_bytes'])} |", flush=True)
 

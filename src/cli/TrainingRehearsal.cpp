@@ -117,6 +117,8 @@ TrainingRehearsal rehearse_training(const core::Config& config, const models::Re
   std::int64_t accumulate = options.accumulate;
   std::vector<std::vector<plan::Work>> micro_batches;
   TrainingRehearsal result;
+  if (options.rehearsal.steps < 1)
+    throw std::invalid_argument(fmt::format("rehearse: steps must be > 0, got {}", options.rehearsal.steps));
   const auto odd = odd_steps(config, options);
   auto rehearsal = options.rehearsal;
   rehearsal.steps += static_cast<int>(odd.size());

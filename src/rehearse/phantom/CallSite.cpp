@@ -38,7 +38,7 @@ bool of_the_machinery(std::string_view function) {
 
 std::string text_of(const torch::unwind::Frame& frame) {
   const auto function = frame.funcname.substr(0, frame.funcname.find('('));
-  if (frame.filename.empty() || frame.filename.starts_with("??")) return function;
+  if (frame.filename.empty() || frame.filename.starts_with("??") || frame.lineno == 0) return function;
   return fmt::format("{}:{} in {}", std::filesystem::path(frame.filename).filename().string(), frame.lineno, function);
 }
 

@@ -1,0 +1,104 @@
+// What kernels take inside, and kernels that only some GPUs, dtypes or modes take.
+#include <ATen/autocast_mode.h>
+#include <gtest/gtest.h>
+#include <torch/torch.h>
+
+#include <algorithm>
+#include <functional>
+
+#include "athanor/rehearse/Rehearse.h"
+
+namespace athanor::rehearse {
+namespace {
+
+bool took(const Forecast& forecast, std::int64_t bytes) {
+  return std::any_of(forecast.ledger.blocks.begin(), forecast.ledger.blocks.end(), [&](const Block& block) {
+    return block.category == Category::workspace && block.requested == bytes;
+  });
+}
+
+Forecast on(const std::string& gpu, const std::function<void(torch::Device)>& step) {
+  return rehearse({.gpu = gpu, .steps = 1}, [&](torch::Device device, Stage& stage) {
+    while (stage.next_step()) step(device);
+  });
+}
+
+void attend(torch::Device device, torch::Dtype dtype, std::int64_t heads, std::int64_t length) {
+  const auto options = torch::TensorOptions().device(device).dtype(dtype).requires_grad(true);
+  const auto query = torch::empty({1, heads, length, 64}, options);
+  torch::scaled_dot_product_attention(query, query, query).sum().backward();
+}
+
+// Recorded on a GPU: 1 × 32 heads × 1,000 queries × 64, fp32; 16 tiles a head of 64 × 64 floats and 16 bytes.
+TEST(Kernel, AttentionsBackwardTakesATileBufferAHead) {
+  const auto forecast = on("A100 80GB", [](auto device) { attend(device, torch::kFloat, 32, 1000); });
+  EXPECT_TRUE(took(forecast, 8396800));
+}
+
+// 8 blocks of queries are far fewer than an A100 has processors: flash attention splits the keys. 512 blocks are not.
+TEST(Kernel, FlashAttentionSplitsKeysWhereThereAreFewQueries) {
+  const auto partial_rows = [](std::int64_t heads) {
+    const auto forecast = on("A100 80GB", [&](auto device) { attend(device, torch::kHalf, heads, 512); });
+    return took(forecast, 2 * heads * 512 * 4);
+  };
+  EXPECT_TRUE(partial_rows(1));
+  EXPECT_FALSE(partial_rows(64));
+}
+
+TEST(Kernel, AutocastGivesRecurrentLayersHalfWeightsAndTheGradientsTheirDtype) {
+  on("A100 80GB", [](auto device) {
+    torch::nn::LSTM lstm(torch::nn::LSTMOptions(16, 32).batch_first(true));
+    lstm->to(device);
+    at::autocast::set_autocast_enabled(torch::kCUDA, true);
+    const auto output = std::get<0>(lstm->forward(torch::empty({4, 8, 16}, device)));
+    at::autocast::set_autocast_enabled(torch::kCUDA, false);
+    EXPECT_EQ(output.scalar_type(), torch::kHalf);
+    output.to(torch::kFloat).sum().backward();
+    for (const auto& parameter : lstm->parameters()) EXPECT_EQ(parameter.grad().scalar_type(), torch::kFloat);
+  });
+}
+
+// cuDNN convolves bfloat16 from compute capability 8.0 on; a T4 unfolds columns, one sample's at a time.
+TEST(Kernel, ConvolutionsThatCudnnLacksUnfoldColumns) {
+  const auto columns = [](const std::string& gpu) {
+    const auto forecast = on(gpu, [](auto device) {
+      const auto options = torch::TensorOptions().device(device).dtype(torch::kBFloat16).requires_grad(true);
+      const auto filter = torch::empty({8, 4, 3, 3}, options);
+      torch::conv2d(torch::empty({2, 4, 10, 10}, options), filter).sum().backward();
+      EXPECT_EQ(filter.grad().sizes(), filter.sizes());
+    });
+    return std::any_of(forecast.ledger.blocks.begin(), forecast.ledger.blocks.end(),
+                       [](const Block& block) { return block.requested == 4 * 9 * 8 * 8 * 2; });
+  };
+  EXPECT_TRUE(columns("T4"));
+  EXPECT_FALSE(columns("A100 80GB"));
+}
+
+TEST(Kernel, IndicesOfSeveralDimensionsAreSummedInPlace) {
+  const auto forecast = on("A100 80GB", [](auto device) {
+    const auto table = torch::empty({64, 32}, torch::TensorOptions().device(device).requires_grad(true));
+    const auto places = torch::empty({100}, torch::TensorOptions().device(device).dtype(torch::kLong));
+    table.index({places, places}).sum().backward();
+    EXPECT_EQ(table.grad().sizes(), table.sizes());
+  });
+  // Two numbers an index wrapped and scaled, sorted, in their original order, and a range: 800 bytes each.
+  const auto blocks = std::count_if(forecast.ledger.blocks.begin(), forecast.ledger.blocks.end(),
+                                    [](const Block& block) { return block.requested == 800; });
+  EXPECT_EQ(blocks, 1 + 4 + 3);
+}
+
+// Nothing in torch::nn comes to these; programs of one's own do.
+TEST(Kernel, SynchronisedNormsAndFakeQuantisationAreServed) {
+  on("A100 80GB", [](auto device) {
+    const auto x = torch::empty({4, 8, 5}, device);
+    const auto channel = torch::empty({8}, device);
+    const auto [sum, product, weight, bias] =
+        at::batch_norm_backward_reduce(x, x, channel, channel, channel, true, true, true);
+    EXPECT_EQ(sum.numel(), 8);
+    EXPECT_EQ(at::batch_norm_backward_elemt(x, x, channel, channel, channel, sum, product, channel).sizes(), x.sizes());
+    EXPECT_EQ(at::fake_quantize_per_tensor_affine(x, 0.1, 0, -128, 127).sizes(), x.sizes());
+  });
+}
+
+}  // namespace
+}  // namespace athanor::rehearse
