@@ -1,3 +1,5 @@
+#include <fmt/format.h>
+
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <filesystem>
@@ -8,8 +10,10 @@
 #include <vector>
 
 #include "athanor/core/AtomicFile.h"
+#include "athanor/core/Bytes.h"
 #include "athanor/core/Config.h"
 #include "athanor/core/Terminal.h"
+#include "athanor/gpu/Table.h"
 #include "athanor/rehearse/Coverage.h"
 #include "athanor/rehearse/Picture.h"
 #include "athanor/rehearse/Rehearse.h"
@@ -34,6 +38,23 @@ struct Options {
   bool coverage = false;
 };
 
+// What would hold it: the smallest card that does, and what no smaller batch takes away.
+std::string mend(const rehearse::Forecast& forecast) {
+  const auto need = forecast.peak.reserved.value;
+  const gpu::Gpu* least = nullptr;
+  const auto table = gpu::Table::standard();
+  for (const auto& card : table.gpus())
+    if (need + card.context_bytes.count <= card.usable.count && (least == nullptr || card.usable < least->usable))
+      least = &card;
+  const auto of = [&](rehearse::Category category) { return forecast.by_category[static_cast<std::size_t>(category)]; };
+  return fmt::format(
+      "{} Parameters and optimizer state are {} of it, whatever the batch. athanor plan {}looks for settings "
+      "that fit.",
+      least != nullptr ? fmt::format("A {} would hold it.", least->name) : "No card known here holds it.",
+      Bytes{of(rehearse::Category::parameters) + of(rehearse::Category::optimizer)}.text(),
+      fmt::format("--gpu \"{}\" ", forecast.gpu.name));
+}
+
 rehearse::Forecast forecast(const Options& options, const Context& context) {
   const auto config = core::Config::from_file(options.config, options.overrides);
   const auto known = form_of_training(config, context.models, options.sample);
@@ -52,6 +73,7 @@ rehearse::Forecast forecast(const Options& options, const Context& context) {
     result.notes.emplace_back(
         "The data are not here to be counted, so no last short batch was rehearsed: --samples N says how many there "
         "are.");
+  if (!result.fits) result.notes.push_back(mend(result));
   return result;
 }
 

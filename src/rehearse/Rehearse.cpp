@@ -99,6 +99,8 @@ class Rehearsal {
     traits.threads_per_sm = gpu_.threads_per_sm;
     traits.devices = options_.devices;
     traits.cublas_workspace = phantom::cublas_workspace(traits.compute_capability, options_.version);
+    traits.cublaslt_workspace = phantom::cublaslt_workspace(traits.compute_capability, options_.version);
+    traits.cublaslt_keeps = phantom::cublaslt_keeps(options_.version);
     return traits;
   }
 

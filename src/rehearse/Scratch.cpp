@@ -17,9 +17,12 @@ struct Entry {
 
 // Whether a size is the one that real GPUs were seen to take (docs/validation.md), follows from PyTorch's source, or is
 // the library's secret, of which the forecast's range has the bounds.
-constexpr std::array<Entry, 13> entries{{
+constexpr std::array<Entry, 14> entries{{
     {"cuBLAS, once for each thread and stream that multiplies", "the first table", "ATen/cuda/CublasHandlePool.cpp",
      "measured on 8.0 and 9.0"},
+    {"cublasLt, for products with a bias",
+     "1 MiB while one runs up to PyTorch 2.7; in 2.8 as much as cuBLAS; in 2.9 and 2.10 kept; then cuBLAS's own",
+     "ATen/cuda/CUDABlas.cpp", "measured up to 2.7, then PyTorch's source"},
     {"large reductions over a dimension that is not the fastest",
      "staging and semaphores, by the number of SMs and threads of each", "native/cuda/Reduce.cuh", "measured"},
     {"adding at indices (`index_put_` with accumulate, backward of indexing)", "six blocks of 8 bytes an index",

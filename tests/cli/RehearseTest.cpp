@@ -90,6 +90,14 @@ TEST(Rehearse, SequencesOfOtherLengthsAreRehearsedWhereThereAreSequences) {
   EXPECT_NE(longer.err.find("1 to 64"), std::string::npos) << longer.err;
 }
 
+// The trainer asks the scaler whether it stepped; nothing overflows in a rehearsal, so that is nobody's assumption.
+TEST(Rehearse, TheScalersFlagIsNotAValueToState) {
+  const Desk desk("flag");
+  const auto result = rehearse(desk, {"--json", "--set", "precision.compute=fp16"});
+  ASSERT_EQ(result.code, 0) << result.err;
+  EXPECT_TRUE(json::parse(result.out)["notes"].empty()) << result.out;
+}
+
 // Made in backward or after it, the optimizer's state is the optimizer's.
 TEST(Rehearse, StateMadeInBackwardIsTheOptimizers) {
   const Desk desk("backward");
@@ -128,6 +136,20 @@ TEST(Rehearse, AModelTooLargeForHostAndGpuIsCodeThree) {
   const auto parameters = 86 * 12 * std::int64_t{8192} * 8192 + 32128 * std::int64_t{8192} + 173 * 8192;
   EXPECT_GT(parameters, 69'000'000'000);
   EXPECT_EQ(forecast["by_category"]["parameters"], 4 * parameters);
+  EXPECT_NE(forecast["notes"].back().get<std::string>().find("No card known here holds it"), std::string::npos);
+}
+
+TEST(Rehearse, WhatDoesNotFitNamesTheSmallestCardThatWouldHoldIt) {
+  const Desk desk("small");
+  desk.write("tiny.toml",
+             "[data]\nbatch_size = 8\n[model]\nkind = \"gpt\"\nlayers = 12\nwidth = 768\nheads = 12\nblock = 1024\n"
+             "vocabulary = 50257\n[optimizer]\nkind = \"adamw\"\n");
+  const auto result = rehearse(desk, {"--json", "--gpu", "RTX 3060 Laptop", "--steps", "2"});
+  ASSERT_EQ(result.code, 3) << result.err;
+  const auto note = json::parse(result.out)["notes"].back().get<std::string>();
+  const auto start = note.find("A ") + 2;
+  const auto card = note.substr(start, note.find(" would hold it") - start);
+  EXPECT_EQ(rehearse(desk, {"--json", "--gpu", card, "--steps", "2"}).code, 0) << note;
 }
 
 TEST(Rehearse, MistakesNameTheNearest) {

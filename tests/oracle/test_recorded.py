@@ -7,8 +7,11 @@ import subprocess
 import sys
 
 import pytest
+import torch
 
 from recorded_steps import PROGRAMS
+
+pytestmark = pytest.mark.skipif(torch.cuda.is_available(), reason="a process with a real GPU has no room for the phantom")
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 TRUTH = os.path.join(os.environ.get("ATHANOR_TRUTH", os.path.join(HERE, "..", "..", "..", "shared", "truth")), "snapshots")
@@ -20,6 +23,9 @@ RECORDINGS = {  # program: part of the recording's path
     "small-forward": "memory_forward_fp32_128.pickle",
     "small-forward-bf16": "memory_forward_bf16_128.pickle",
     "attention": "assignment2-systems/mem_snapshot.pickle",
+    "linear": "model_memory_usage/profile_grad.pkl",
+    "linear-no-grad": "model_memory_usage/profile_no_grad.pkl",
+    "cells": "mem_snapshots/traditional_single_step.pickle",
 }
 
 
@@ -75,8 +81,10 @@ def test_every_allocation_and_free_is_the_gpus(pair):
 
 def test_peaks_are_the_gpus(pair):
     name, entry, ours = pair
+    assert ours["peak"]["reserved"][1] == entry["peak_res"]
+    if name == "cells":
+        return  # what its process held before is not known
     assert ours["peak"]["requested"][1] == entry["peak_req"]
     low, value, high = ours["peak"]["allocated"]
     # Blocks that are not worth a split depend on where the driver put segments, in one recording.
     assert value == entry["peak_alloc"] if name != "small-forward-bf16" else abs(value - entry["peak_alloc"]) <= 1 << 20
-    assert ours["peak"]["reserved"][1] == entry["peak_res"]

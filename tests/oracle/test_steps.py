@@ -1,7 +1,10 @@
 """Whole training steps: the phantom's peak of tensor bytes is FakeTensorMode's, which PyTorch makes on its own."""
 import pytest
+import torch
 
 from compare_steps import differences, run
+
+pytestmark = pytest.mark.skipif(torch.cuda.is_available(), reason="a process with a real GPU has no room for the phantom")
 
 CASES = [dict(zip(("network", "optimizer", "form", "precision"), case.split())) for case in (
     "resnet18 sgd foreach fp32",

@@ -97,9 +97,9 @@ void Recorder::keep_workspace(const Scratch& scratch, Place place) {
   static_cast<void>(allocate(scratch, place));
 }
 
-bool Recorder::first_product(std::thread::id thread, Place place) {
+bool Recorder::first_product(std::thread::id thread, Place place, bool with_bias) {
   const std::lock_guard lock(mutex_);
-  return cublas_handles_.emplace(thread, place.device, place.stream).second;
+  return cublas_handles_.emplace(thread, place.device, place.stream, with_bias).second;
 }
 
 Recorder::Allocation Recorder::allocate_locked(std::int64_t bytes, Place place) {
@@ -180,6 +180,17 @@ void Recorder::pin(std::size_t bytes) {
 void Recorder::unpin(std::size_t bytes) {
   const std::lock_guard lock(mutex_);
   ++pinned_free_[std::bit_ceil(bytes)];
+}
+
+void Recorder::mark_flag(const at::Tensor& tensor) {
+  const std::lock_guard lock(mutex_);
+  flags_.insert(block_of(tensor, this));
+}
+
+bool Recorder::is_flag(const at::Tensor& tensor) {
+  const std::lock_guard lock(mutex_);
+  const auto block = block_of(tensor, this);
+  return block >= 0 && flags_.contains(block);
 }
 
 void Recorder::note_read(const char* op, bool floating, double assumed) {

@@ -70,8 +70,8 @@ class Recorder {
   Allocation allocate(const Scratch& scratch, Place place);
   /// Likewise, for as long as the process lives.
   void keep_workspace(const Scratch& scratch, Place place);
-  /// Whether this is the first matrix product of a thread on a stream.
-  [[nodiscard]] bool first_product(std::thread::id thread, Place place);
+  /// Whether this is the first matrix product of a thread on a stream, or the first with a bias.
+  [[nodiscard]] bool first_product(std::thread::id thread, Place place, bool with_bias = false);
   void release(std::uint32_t block) noexcept;
   void record_stream(std::uint32_t block, std::uint64_t stream);
   void synchronize(std::uint64_t stream);
@@ -84,6 +84,10 @@ class Recorder {
   /// Source: aten/src/ATen/core/CachingHostAllocator.h.
   void pin(std::size_t bytes);
   void unpin(std::size_t bytes);
+
+  /// The gradient scaler's flag of an overflow: read, it says that there was none.
+  void mark_flag(const at::Tensor& tensor);
+  [[nodiscard]] bool is_flag(const at::Tensor& tensor);
 
   /// The program read a value off the GPU and was told `assumed`.
   void note_read(const char* op, bool floating, double assumed);
@@ -136,7 +140,7 @@ class Recorder {
   std::vector<std::pair<std::uint64_t, std::uint16_t>> module_by_sequence_;
   std::unordered_map<std::uint16_t, std::uint16_t> parents_;
   std::uint16_t module_ = 0;  ///< Where forward is: the parent of the latest module whose parameter was touched.
-  std::set<std::tuple<std::thread::id, c10::DeviceIndex, std::uint64_t>> cublas_handles_;
+  std::set<std::tuple<std::thread::id, c10::DeviceIndex, std::uint64_t, bool>> cublas_handles_;
   std::int32_t step_ = 0;
   std::vector<Phase> stated_;
   bool in_backward_ = false;
@@ -144,6 +148,7 @@ class Recorder {
   bool in_hook_ = false;  ///< In what backward calls when a parameter's gradient is there: an optimizer's step.
   std::uint64_t pools_ = 0;
   std::map<std::size_t, std::int64_t> pinned_free_;  ///< Blocks kept, by size.
+  std::set<std::int64_t> flags_;                     ///< Blocks.
   std::map<std::vector<void*>, std::size_t> reads_;  ///< Where: the place in Ledger::reads.
 };
 

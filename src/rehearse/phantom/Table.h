@@ -43,6 +43,10 @@ class Table {
   void rule(std::string_view ops, const RuleFunction& function, std::string_view source,
             Confidence confidence = Confidence::source);
   void in_place(std::string_view ops, std::string_view source);
+  /// Likewise, with something more to note than that.
+  void in_place(std::string_view ops, std::string_view source, const RuleFunction& function) {
+    add(ops, Service::in_place, function, source, Confidence::source);
+  }
   /// PyTorch's shape function makes the results, though it also has a composition that would win over the fallback.
   void shape(std::string_view ops, std::string_view source);
   /// A rule in C++ types, for operators that run thousands of times a step.

@@ -10,6 +10,8 @@ struct Traits {
   int threads_per_sm = 2048;
   int devices = 1;
   std::int64_t cublas_workspace = 8519680;  ///< Per thread and stream that multiplies.
+  std::int64_t cublaslt_workspace = 0;      ///< Beside it, for products with a bias.
+  bool cublaslt_keeps = false;              ///< Whether that one stays, too, or goes with its product.
 };
 
 }  // namespace athanor::rehearse::phantom

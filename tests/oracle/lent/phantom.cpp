@@ -80,6 +80,8 @@ const char* athanor_lend(const char* gpu, bool limited, int major, int minor) {
     traits.sm_count = all.gpu.sm_count;
     traits.threads_per_sm = all.gpu.threads_per_sm;
     traits.cublas_workspace = rehearse::phantom::cublas_workspace(traits.compute_capability, all.memory.version);
+    traits.cublaslt_workspace = rehearse::phantom::cublaslt_workspace(traits.compute_capability, all.memory.version);
+    traits.cublaslt_keeps = rehearse::phantom::cublaslt_keeps(all.memory.version);
     all.installation = std::make_unique<rehearse::phantom::Installation>(
         rehearse::phantom::State{traits, {.floating = 0}, {}, fresh()});
   } catch (const std::exception& error) {

@@ -2,6 +2,7 @@
 #include <ATen/core/dispatch/Dispatcher.h>
 #include <ATen/ops/empty_like.h>
 
+#include "rehearse/phantom/Memory.h"
 #include "rehearse/phantom/Table.h"
 
 namespace athanor::rehearse::phantom {
@@ -46,6 +47,12 @@ void maxima(Call& call) {
   call.returns({results});
 }
 
+// What the scaler's check writes, and what fused optimizers read of it: whether a gradient overflowed.
+void with_flag(Call& call, std::size_t flag) {
+  if (call.has(flag)) Memory::instance().recorder()->mark_flag(call.tensor(flag));
+  call.returns_written();
+}
+
 bool starts(const std::string& text, std::string_view with) {
   return text.rfind(with, 0) == 0;
 }
@@ -55,9 +62,12 @@ void add_family(Table& table, const c10::OperatorName& name) {
   const std::string op = name.name.substr(6) + (name.overload_name.empty() ? "" : "." + name.overload_name);
   const bool in_place = name.name.back() == '_';
   if (name.overload_name.find("out") != std::string::npos) return;
-  if (in_place &&
-      (starts(op, "_foreach_") || starts(op, "_fused_ada") || starts(op, "_fused_sgd") || starts(op, "_amp_")))
-    return table.in_place(op, "one kernel over the list; its tables travel as launch arguments");
+  constexpr auto launch = "one kernel over the list; its tables travel as launch arguments";
+  if (in_place && (starts(op, "_fused_ada") || starts(op, "_fused_sgd")))
+    return table.in_place(op, launch, [](Call& call) { with_flag(call, call.size() - 1); });
+  if (op == "_amp_foreach_non_finite_check_and_unscale_")
+    return table.in_place(op, launch, [](Call& call) { with_flag(call, 1); });
+  if (in_place && (starts(op, "_foreach_") || starts(op, "_amp_"))) return table.in_place(op, launch);
   if (!starts(op, "_foreach_") || in_place) return;
   if (op == "_foreach_norm.Scalar" || op == "_foreach_powsum.Scalar" || op == "_foreach_max") return;
   const std::size_t list = op == "_foreach_pow.ScalarAndTensor" ? 1 : 0;

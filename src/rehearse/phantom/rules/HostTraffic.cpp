@@ -47,6 +47,7 @@ at::Tensor& copy(at::Tensor& self, const at::Tensor& source, bool non_blocking) 
 }
 
 c10::Scalar item(const at::Tensor& self) {
+  if (Memory::instance().recorder()->is_flag(self)) return c10::Scalar(0.0);
   const auto& wanted = assumptions();
   note_read("aten::_local_scalar_dense", self);
   if (self.is_complex()) return c10::Scalar(c10::complex<double>(wanted.floating, 0));

@@ -29,12 +29,19 @@ at::Tensor copy_unless_readable(const at::Tensor& matrix) {
   return readable(matrix) || matrix.numel() == 0 ? at::Tensor() : make(matrix.sizes(), matrix.scalar_type());
 }
 
-at::Tensor multiply(const at::Tensor& a, const at::Tensor& b, c10::ScalarType dtype) {
+at::Tensor multiply(const at::Tensor& a, const at::Tensor& b, c10::ScalarType dtype, bool with_bias = false) {
   auto result = make(product_sizes(a, b), dtype);
   const auto left = copy_unless_readable(a);
   const auto right = copy_unless_readable(b);
+  const auto workspace = with_bias ? take_cublaslt_workspace() : c10::DataPtr();
   if (result.numel() > 0) take_cublas_workspace();
   return result;
+}
+
+// Whether cublasLt adds the bias. Source: addmm_out_cuda_impl in aten/src/ATen/native/cuda/Blas.cpp.
+bool is_bias(const at::Tensor& self, const at::Tensor& b, const c10::Scalar& beta) {
+  return beta.toComplexDouble() == 1.0 && self.dim() == 1 && self.size(0) == b.size(1) && self.is_contiguous() &&
+         !self.is_complex() && b.size(0) > 1 && b.size(1) > 1;
 }
 
 void check(const at::Tensor& a, const at::Tensor& b, std::int64_t dims) {
@@ -52,10 +59,10 @@ at::Tensor bmm(const at::Tensor& a, const at::Tensor& b) {
   check(a, b, 3);
   return multiply(a, b, a.scalar_type());
 }
-at::Tensor addmm(const at::Tensor& self, const at::Tensor& a, const at::Tensor& b, const c10::Scalar&,
+at::Tensor addmm(const at::Tensor& self, const at::Tensor& a, const at::Tensor& b, const c10::Scalar& beta,
                  const c10::Scalar&) {
   check(a, b, 2);
-  return multiply(a, b, self.scalar_type());
+  return multiply(a, b, self.scalar_type(), is_bias(self, b, beta));
 }
 at::Tensor baddbmm(const at::Tensor& self, const at::Tensor& a, const at::Tensor& b, const c10::Scalar&,
                    const c10::Scalar&) {
