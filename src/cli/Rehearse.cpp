@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <ostream>
 #include <string>
 #include <vector>
@@ -32,7 +33,7 @@ struct Options {
   std::string allocator;
   std::int64_t selected = -1;
   std::string sample;
-  std::int64_t samples = 0;
+  std::optional<std::int64_t> samples;
   std::vector<std::int64_t> lengths;
   std::string html, snapshot, svg;
   bool coverage = false;
@@ -59,7 +60,9 @@ rehearse::Forecast forecast(const Options& options, const Context& context) {
   const auto config = core::Config::from_file(options.config, options.overrides);
   const auto known = form_of_training(config, context.models, options.sample);
   if (!context.quiet) *context.err << "rehearse: " << known.text() << '\n';
-  const auto samples = options.samples > 0 ? options.samples : samples_of_training(config);
+  if (options.samples && *options.samples < 1)
+    throw std::invalid_argument(fmt::format("--samples: must be > 0, got {}", *options.samples));
+  const auto samples = options.samples ? *options.samples : samples_of_training(config);
   auto result = rehearse_training(config, context.models,
                                   {.rehearsal = {.gpu = options.gpu,
                                                  .steps = options.steps,
@@ -165,8 +168,7 @@ void add_rehearse(CLI::App& app, Context& context) {
   command->add_option("--conf", options->allocator, "PYTORCH_CUDA_ALLOC_CONF, e.g. expandable_segments:True");
   command->add_option("--selected", options->selected, "Upper bound of what nonzero and masks select");
   command->add_option("--sample", options->sample, "One sample's sizes (3x224x224), for a model that takes any");
-  command->add_option("--samples", options->samples, "How many samples the training set has, if the data are not here")
-      ->check(CLI::PositiveNumber);
+  command->add_option("--samples", options->samples, "How many samples the training set has, if the data are not here");
   command->add_option("--lengths", options->lengths, "Sequence lengths that the data also has: 128,512")
       ->delimiter(',');
   command->add_option("--html", options->html, "Write one HTML page to explore the timeline in");

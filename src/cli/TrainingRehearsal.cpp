@@ -73,11 +73,10 @@ void reject_unknown(const core::Config& config) {
 // A step whose batch is not like the others.
 struct OddStep {
   std::int64_t items = 0;
-  std::int64_t length = 0;  // of each sample; 0: as the form says
+  std::optional<std::int64_t> length = {};  // of each sample; else as the form says
 };
 
 train::SampleForm with_length(train::SampleForm form, std::int64_t length) {
-  if (length == 0) return form;
   if (form.input.dtype != at::kLong || form.input.shape.size() != 1)
     throw std::invalid_argument("--lengths: the samples of this configuration are not rows of tokens");
   if (length < 1 || length > form.input.shape[0])
@@ -96,14 +95,14 @@ std::vector<OddStep> odd_steps(const core::Config& config, const TrainingRehears
   for (const auto length : options.lengths) steps.push_back({batch_size, length});
   const auto left = options.samples % batch_size;
   if (options.samples > batch_size && left > 0 && !config.table("data").boolean("drop_last", false))
-    steps.push_back({left, 0});
-  if (!steps.empty()) steps.push_back({batch_size, 0});
+    steps.push_back({.items = left});
+  if (!steps.empty()) steps.push_back({.items = batch_size});
   return steps;
 }
 
 data::Batch blank_batch(train::Session& session, const OddStep& odd) {
   const auto regular = session.form;
-  session.form = with_length(regular, odd.length);
+  if (odd.length) session.form = with_length(regular, *odd.length);
   auto batch = session.blank_batch(odd.items);
   session.form = regular;
   return batch;

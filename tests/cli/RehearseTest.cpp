@@ -85,6 +85,7 @@ TEST(Rehearse, SequencesOfOtherLengthsAreRehearsedWhereThereAreSequences) {
   const auto result = rehearse(desk, {"--json", "--steps", "2", "--lengths", "64,16"});
   ASSERT_EQ(result.code, 0) << result.err;
   EXPECT_EQ(json::parse(result.out)["steps"], 5);
+  EXPECT_EQ(rehearse(desk, {"--lengths", "0"}).code, 2);
   const auto longer = rehearse(desk, {"--lengths", "65"});
   EXPECT_EQ(longer.code, 2);
   EXPECT_NE(longer.err.find("1 to 64"), std::string::npos) << longer.err;
@@ -162,6 +163,7 @@ TEST(Rehearse, MistakesNameTheNearest) {
   EXPECT_NE(key.err.find("weight_decay"), std::string::npos) << key.err;
   EXPECT_EQ(rehearse(desk, {"--set", "data.batch_size=0"}).code, 2);
   EXPECT_EQ(rehearse(desk, {"--steps", "0"}).code, 2);
+  EXPECT_EQ(rehearse(desk, {"--samples", "0"}).code, 2);
   EXPECT_EQ(rehearse(desk, {"--sample", "3xx2"}).code, 2);
   EXPECT_EQ(harness::run({"rehearse"}).code, 2);
 }
