@@ -32,6 +32,13 @@ at::Tensor root_mean_square(const at::Tensor& tensor) {
   return tensor.norm(2) / std::sqrt(static_cast<double>(tensor.numel()));
 }
 
+void lerp_(at::Tensor& a, const at::Tensor& end, double weight) {
+  a.lerp_(end, weight);
+}
+void lerp_(at::Tensor& a, const at::Tensor& end, const at::Tensor& weight) {
+  a.lerp_(end, weight.to(a.scalar_type()));
+}
+
 struct AdafactorTraits {
   using Options = AdafactorOptions;
   static constexpr const char* kind = "adafactor";
@@ -55,21 +62,21 @@ struct AdafactorTraits {
     state.slots[1] = at::zeros(columns, plain);
   }
 
-  static void update(const at::Tensor& param, const at::Tensor& grad, ParamState& state, const Options& o) {
-    const auto step = static_cast<double>(state.step);
-    const double newest = std::pow(step, o.beta2_decay);
+  template <class Real>
+  static void update(const at::Tensor& param, const at::Tensor& grad, ParamState& state, const Options& o, const Real& step) {
+    const Real newest = power(step, o.beta2_decay);
     const double floor = std::isnan(o.eps[0]) ? epsilon_of(param.scalar_type()) : o.eps[0];
-    const at::Tensor alpha = root_mean_square(param).clamp_min(o.eps[1]) * std::min(o.lr, 1 / std::sqrt(step));
+    const at::Tensor alpha = root_mean_square(param).clamp_min(o.eps[1]) * smaller(1 / square_root(step), o.lr);
     if (o.weight_decay != 0) param.mul_(1 - o.lr * o.weight_decay);
     at::Tensor variance;
     if (param.dim() > 1) {
       at::Tensor& rows = state.slots[0];
       at::Tensor& columns = state.slots[1];
-      rows.lerp_(mean_square(grad, -1), newest);
-      columns.lerp_(mean_square(grad, -2), newest);
+      lerp_(rows, mean_square(grad, -1), newest);
+      lerp_(columns, mean_square(grad, -2), newest);
       variance = rows.matmul(columns).div_(rows.mean(-2, /*keepdim=*/true).clamp_min_(floor));
     } else {
-      state.slots[2].lerp_(grad * grad, newest);
+      lerp_(state.slots[2], grad * grad, newest);
       variance = state.slots[2].clone();
     }
     at::Tensor step_direction = variance.clamp_min_(floor * floor).rsqrt_().mul_(grad);

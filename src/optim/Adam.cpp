@@ -1,7 +1,5 @@
 #include "athanor/optim/Adam.h"
 
-#include <cmath>
-
 #include "optim/Check.h"
 #include "optim/Elementwise.h"
 #include "optim/OptimizerOf.h"
@@ -42,7 +40,9 @@ bool decoupled(const AdamWOptions&) {
 template <class Opt>
 struct AdamTraits {
   using Options = Opt;
-  using Coefficients = AdamCoefficients;
+  template <class Real>
+  using CoefficientsOf = AdamCoefficientsOf<Real>;
+  using Coefficients = CoefficientsOf<double>;
   static constexpr const char* kind = std::is_same_v<Opt, AdamOptions> ? "adam" : "adamw";
   static constexpr std::size_t slot_count = 3;
   static constexpr bool has_step = true;
@@ -52,8 +52,8 @@ struct AdamTraits {
   }
   static engine::Kernels kernels(const Options& o) { return o.amsgrad ? adam_amsgrad_kernels() : adam_kernels(); }
 
-  static Coefficients coefficients(const Options& o, const ParamState& state) {
-    const auto step = static_cast<double>(state.step);
+  template <class Real>
+  static CoefficientsOf<Real> coefficients(const Options& o, const Real& step, std::vector<Real>&) {
     const double decay = o.weight_decay;
     return {.grad_factor = 1,
             .weight_decay = decoupled(o) ? 0 : decay,
@@ -61,12 +61,13 @@ struct AdamTraits {
             .one_minus_beta1 = 1 - o.betas[0],
             .beta2 = o.betas[1],
             .one_minus_beta2 = 1 - o.betas[1],
-            .inverse_bias2_root = 1 / std::sqrt(1 - std::pow(o.betas[1], step)),
+            .inverse_bias2_root = 1 / square_root(1 - power(o.betas[1], step)),
             .eps = o.eps,
-            .step_size = o.lr / (1 - std::pow(o.betas[0], step))};
+            .step_size = o.lr / (1 - power(o.betas[0], step))};
   }
+  template <class C>
   static void update(lists::Lists& params, lists::Lists& grads, lists::Lists* slots, const Options& o,
-                     const Coefficients& c) {
+                     const C& c) {
     if (o.amsgrad) {
       lists::AdamAmsgradRule::update(params, grads, slots, c);
     } else {

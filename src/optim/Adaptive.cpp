@@ -16,6 +16,8 @@ namespace {
 
 struct RmspropTraits {
   using Options = RMSpropOptions;
+  template <class Real>
+  using CoefficientsOf = RmspropCoefficients;
   using Coefficients = RmspropCoefficients;
   static constexpr const char* kind = "rmsprop";
   static constexpr std::size_t slot_count = 3;
@@ -28,7 +30,8 @@ struct RmspropTraits {
     if (o.centered) return o.momentum > 0 ? rmsprop_centered_momentum_kernels() : rmsprop_centered_kernels();
     return o.momentum > 0 ? rmsprop_momentum_kernels() : rmsprop_kernels();
   }
-  static Coefficients coefficients(const Options& o, const ParamState&) {
+  template <class Real>
+  static CoefficientsOf<Real> coefficients(const Options& o, const Real&, std::vector<Real>&) {
     return {.grad_factor = 1,
             .weight_decay = o.weight_decay,
             .alpha = o.alpha,
@@ -37,8 +40,9 @@ struct RmspropTraits {
             .momentum = o.momentum,
             .lr = o.lr};
   }
+  template <class C>
   static void update(lists::Lists& params, lists::Lists& grads, lists::Lists* s, const Options& o,
-                     const Coefficients& c) {
+                     const C& c) {
     if (o.centered && o.momentum > 0) return lists::RmspropRule<true, true>::update(params, grads, s, c);
     if (o.momentum > 0) return lists::RmspropRule<false, true>::update(params, grads, s, c);
     if (!o.centered) return lists::RmspropRule<false, false>::update(params, grads, s, c);
@@ -49,21 +53,25 @@ struct RmspropTraits {
 
 struct AdagradTraits {
   using Options = AdagradOptions;
-  using Coefficients = AdagradCoefficients;
+  template <class Real>
+  using CoefficientsOf = AdagradCoefficientsOf<Real>;
+  using Coefficients = CoefficientsOf<double>;
   static constexpr const char* kind = "adagrad";
   static constexpr std::size_t slot_count = 1;
   static constexpr bool has_step = true;
 
   static std::vector<Slot> slots(const Options& o) { return {{"sum", true, o.initial_accumulator_value}}; }
   static engine::Kernels kernels(const Options&) { return adagrad_kernels(); }
-  static Coefficients coefficients(const Options& o, const ParamState& state) {
+  template <class Real>
+  static CoefficientsOf<Real> coefficients(const Options& o, const Real& step, std::vector<Real>&) {
     return {.grad_factor = 1,
             .weight_decay = o.weight_decay,
             .eps = o.eps,
-            .lr = o.lr / (1 + static_cast<double>(state.step - 1) * o.lr_decay)};
+            .lr = o.lr / (1 + (step - 1) * o.lr_decay)};
   }
+  template <class C>
   static void update(lists::Lists& params, lists::Lists& grads, lists::Lists* s, const Options&,
-                     const Coefficients& c) {
+                     const C& c) {
     lists::AdagradRule::update(params, grads, s, c);
   }
   static void fused(Bucket& b, const Options& o, const Pass& pass) {
@@ -90,6 +98,8 @@ struct AdagradTraits {
 
 struct AdadeltaTraits {
   using Options = AdadeltaOptions;
+  template <class Real>
+  using CoefficientsOf = AdadeltaCoefficients;
   using Coefficients = AdadeltaCoefficients;
   static constexpr const char* kind = "adadelta";
   static constexpr std::size_t slot_count = 2;
@@ -97,7 +107,8 @@ struct AdadeltaTraits {
 
   static std::vector<Slot> slots(const Options&) { return {{"square_avg"}, {"acc_delta"}}; }
   static engine::Kernels kernels(const Options&) { return adadelta_kernels(); }
-  static Coefficients coefficients(const Options& o, const ParamState&) {
+  template <class Real>
+  static CoefficientsOf<Real> coefficients(const Options& o, const Real&, std::vector<Real>&) {
     return {.grad_factor = 1,
             .weight_decay = o.weight_decay,
             .rho = o.rho,
@@ -105,8 +116,9 @@ struct AdadeltaTraits {
             .eps = o.eps,
             .lr = o.lr};
   }
+  template <class C>
   static void update(lists::Lists& params, lists::Lists& grads, lists::Lists* s, const Options&,
-                     const Coefficients& c) {
+                     const C& c) {
     lists::AdadeltaRule::update(params, grads, s, c);
   }
 };

@@ -137,6 +137,63 @@ void ElementwiseMethod::add_to(Bucket& bucket, const Entry& entry, std::size_t s
   bucket.states.push_back(entry.state);
 }
 
+bool ElementwiseMethod::same_kind(const Bucket& bucket, const Entry& entry) {
+  const at::Tensor& param = bucket.params.tensors.front();
+  if (param.device() != entry.param.device()) return false;
+  if (bucket.states.front()->slots.size() != entry.state->slots.size()) return false;
+  const auto type = entry.param.is_complex() ? c10::toRealValueType(entry.param.scalar_type()) : entry.param.scalar_type();
+  if (param.scalar_type() != type) return false;
+  for (std::size_t k = 0; k < entry.state->slots.size(); ++k) {
+    const at::Tensor& a = bucket.states.front()->slots[k];
+    const at::Tensor& b = entry.state->slots[k];
+    if (a.defined() != b.defined() || (a.defined() && a.scalar_type() != b.scalar_type())) return false;
+  }
+  return true;
+}
+
+std::vector<Bucket> ElementwiseMethod::buckets_on_device(Group& group, const Pass& pass,
+                                                         const std::vector<std::uint32_t>& active,
+                                                         std::size_t slot_count) {
+  // What may be taken back is copied, so only so much at a time.
+  constexpr std::size_t most = std::size_t{64} << 20;
+  std::vector<Bucket> buckets;
+  std::vector<std::size_t> bytes;
+  // One tensor counts for all parameters that have made the same steps, so the same tensor means the same count.
+  const auto same_steps = [](const ParamState& a, const ParamState& b) {
+    if (a.device_step.defined() || b.device_step.defined()) return a.device_step.is_same(b.device_step);
+    return a.step == b.step && a.scalars == b.scalars;
+  };
+  for (const auto i : active) {
+    const Entry& entry = group.entries[i];
+    std::vector<at::Tensor> changed;
+    std::size_t size = 0;
+    if (pass.device_found_inf.defined()) changed = changed_by_step(entry.param, *entry.state);
+    for (const auto& tensor : changed) size += tensor.nbytes();
+    std::size_t b = 0;
+    while (b < buckets.size() && !(bytes[b] + size <= most && same_kind(buckets[b], entry) &&
+                                   same_steps(*buckets[b].states.front(), *entry.state)))
+      ++b;
+    if (b == buckets.size()) {
+      buckets.emplace_back();
+      bytes.push_back(0);
+    }
+    bytes[b] += size;
+    buckets[b].changed.insert(buckets[b].changed.end(), changed.begin(), changed.end());
+    add_to(buckets[b], entry, slot_count);
+  }
+  return buckets;
+}
+
+void ElementwiseMethod::share_progress(Bucket& bucket) {
+  const ParamState& first = *bucket.states.front();
+  for (auto* state : bucket.states) {
+    if (state == &first) continue;
+    ++state->step;
+    state->device_step = first.device_step;
+    state->device_scalars = first.device_scalars;
+  }
+}
+
 std::vector<at::Tensor> device_steps(const Bucket& bucket) {
   const at::Tensor& param = bucket.params.tensors.front();
   std::vector<at::Tensor> steps;

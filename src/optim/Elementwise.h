@@ -10,6 +10,7 @@
 
 #include "hwy/base.h"
 #include "optim/Method.h"
+#include "optim/Progress.h"
 #include "optim/engine/Lists.h"
 #include "optim/kernels/Kernels.h"
 
@@ -21,6 +22,7 @@ struct Bucket {
   std::vector<lists::Lists> slots;
   std::vector<at::Tensor> steps;  ///< Device steps, for fused kernels.
   std::vector<ParamState*> states;
+  std::vector<at::Tensor> changed;  ///< What the step changes, where it may be taken back.
 };
 
 /// The steps of a bucket on its device, counted up by one; for LibTorch's fused kernels.
@@ -64,18 +66,25 @@ class ElementwiseMethod : public Method {
   };
   /// Sorts the entries that have a gradient, and brings the engine's rows up to date. Throws if a gradient is sparse.
   Split split(Group& group, const AnyOptions& options, const Pass& pass, const engine::Kernels& kernels) const;
-  /// Runs `update` on one bucket in the storage it is kept in.
   static void add_to(Bucket& bucket, const Entry& entry, std::size_t slot_count);
+  /// Whether an entry is of the bucket's device and dtype and stores its state in the same way.
+  static bool same_kind(const Bucket& bucket, const Entry& entry);
+  /// Buckets whose parameters have made the same steps, as far as only the device knows.
+  static std::vector<Bucket> buckets_on_device(Group& group, const Pass& pass, const std::vector<std::uint32_t>& active,
+                                               std::size_t slot_count);
+  /// The first state's progress is that of all in the bucket.
+  static void share_progress(Bucket& bucket);
 };
 
 /// A method that treats every element alike. Traits say:
 ///   Options, Coefficients, kind, slot_count, has_step
 ///   slots(options)                        the state tensors
 ///   kernels(options)                      the engine's kernels of the rule
-///   coefficients(options, state)          the step's numbers; state.step is counted up already, its scalars may be
-///   changed update(params, grads, slots, options, coefficients)   the rule on lists
+///   CoefficientsOf<Real>, coefficients<Real>(options, step, scalars)   the numbers of the step; scalars may be changed
+///   update(params, grads, slots, options, coefficients)   the rule on lists
 /// and may say
-///   fused(bucket, options, pass, coefficients)  LibTorch's fused kernel
+///   fused(bucket, options, pass)          LibTorch's fused kernel
+///   fuses(options)                        whether it does what these settings say; absent: always
 template <class Traits>
 class Elementwise : public ElementwiseMethod {
  public:
@@ -104,7 +113,7 @@ class Elementwise : public ElementwiseMethod {
       Traits::initialise(state, param, of(options));
   }
   [[nodiscard]] bool takes_sparse() const override { return has_sparse; }
-  [[nodiscard]] bool fused_on(const at::Device& device) const override { return has_fused && device.is_cuda(); }
+  [[nodiscard]] bool masks_on(const at::Device& device) const override { return device.is_cuda(); }
 
   void step(Group& group, AnyOptions& any, const Pass& pass) override {
     const Options& options = of(any);
@@ -128,7 +137,8 @@ class Elementwise : public ElementwiseMethod {
 
   static Coefficients next(const Options& options, ParamState& state, double inverse_scale) {
     ++state.step;
-    Coefficients c = Traits::coefficients(options, state);
+    Coefficients c =
+        Traits::template coefficients<double>(options, static_cast<double>(state.step), state.scalars);
     c.grad_factor = (options.maximize ? -1.0 : 1.0) * inverse_scale;
     return c;
   }
@@ -158,16 +168,18 @@ class Elementwise : public ElementwiseMethod {
 
   void run_lists(Group& group, const Options& options, const Pass& pass, const std::vector<std::uint32_t>& active) {
     std::vector<std::pair<Coefficients, Bucket>> buckets;
+    std::vector<std::uint32_t> on_device;
     for (const auto i : active) {
       const Entry& entry = group.entries[i];
       Coefficients c{};
-      const bool fused = has_fused && entry.param.is_cuda() && plain(options);
+      const bool fused = fuses(entry.param, options);
+      if (!fused && counts_on_device(*entry.state, pass.device_found_inf)) {
+        on_device.push_back(i);
+        continue;
+      }
       if (!fused) c = next(options, *entry.state, pass.inverse_scale);
       const auto fits = [&](const auto& bucket) {
-        const at::Tensor& first = bucket.second.params.tensors.front();
-        return std::memcmp(&bucket.first, &c, sizeof c) == 0 && first.device() == entry.param.device() &&
-               first.scalar_type() == entry.param.scalar_type() &&
-               same_kind(*bucket.second.states.front(), *entry.state);
+        return std::memcmp(&bucket.first, &c, sizeof c) == 0 && same_kind(bucket.second, entry);
       };
       auto bucket = std::find_if(buckets.begin(), buckets.end(), fits);
       if (bucket == buckets.end()) bucket = buckets.insert(buckets.end(), {c, {}});
@@ -175,33 +187,51 @@ class Elementwise : public ElementwiseMethod {
     }
     for (auto& [coefficients, bucket] : buckets) {
       if constexpr (has_fused) {
-        if (bucket.params.tensors.front().is_cuda() && plain(options)) {
+        if (fuses(bucket.params.tensors.front(), options)) {
           Traits::fused(bucket, options, pass);
           continue;
         }
       }
-      if (pass.device_scale.defined()) {
-        bucket.grads = {at::_foreach_mul(bucket.grads.tensors, pass.device_scale.reciprocal())};
-      }
-      if (coefficients.grad_factor != 1) mul_(bucket.grads, coefficients.grad_factor);
+      unscale(bucket, pass, coefficients.grad_factor);
       update_stored(bucket, options, coefficients);
+    }
+    run_on_device(group, options, pass, on_device);
+  }
+
+  // The device counts the steps, and takes back those whose gradients overflowed: nobody waits to hear of it.
+  void run_on_device(Group& group, const Options& options, const Pass& pass, const std::vector<std::uint32_t>& active) {
+    for (auto& bucket : buckets_on_device(group, pass, active, Traits::slot_count)) {
+      ParamState& first = *bucket.states.front();
+      Progress<at::Tensor> now = coming_step(first, bucket.params.tensors.front().device());
+      auto coefficients = Traits::template coefficients<at::Tensor>(options, now.step, now.scalars);
+      coefficients.grad_factor = (options.maximize ? -1.0 : 1.0) * pass.inverse_scale;
+      Undo undo(bucket.changed, pass.device_found_inf);
+      unscale(bucket, pass, coefficients.grad_factor);
+      update_stored(bucket, options, coefficients);
+      undo.put_back();
+      keep_progress(first, now, pass.device_found_inf);
+      share_progress(bucket);
     }
   }
 
+  static void unscale(Bucket& bucket, const Pass& pass, double factor) {
+    if (pass.device_scale.defined()) bucket.grads = {at::_foreach_mul(bucket.grads.tensors, pass.device_scale.reciprocal())};
+    if (factor != 1) mul_(bucket.grads, factor);
+  }
+
+  static bool fuses(const at::Tensor& param, const Options& options) {
+    if (!has_fused || !param.is_cuda() || !plain(options)) return false;
+    if constexpr (requires { Traits::fuses(options); }) return Traits::fuses(options);
+    return true;
+  }
   // State in the parameter's dtype, parameters rounded to nearest: what LibTorch's fused kernels do.
   static bool plain(const Options& options) {
     if constexpr (requires { options.storage; })
       return options.storage.states == "same" && options.storage.rounding == "nearest";
     return true;
   }
-  // 8-bit and float state do not mix in one call.
-  static bool same_kind(const ParamState& a, const ParamState& b) {
-    for (std::size_t k = 0; k < Traits::slot_count; ++k)
-      if (a.slots[k].defined() && b.slots[k].defined() && a.slots[k].scalar_type() != b.slots[k].scalar_type())
-        return false;
-    return true;
-  }
-  void update_stored(Bucket& bucket, const Options& options, const Coefficients& coefficients) {
+  template <class C>
+  void update_stored(Bucket& bucket, const Options& options, const C& coefficients) {
     if (!plain(options)) {
       if constexpr (requires { options.storage; }) {
         const at::ScalarType type = bucket.params.tensors.front().scalar_type();

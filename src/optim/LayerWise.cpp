@@ -17,29 +17,40 @@ engine::Kernels no_kernels() {
   return {};
 }
 
-struct NormCoefficients {
-  double grad_factor, bias1, bias2_root;
+template <class Real>
+struct NormCoefficientsOf {
+  double grad_factor;
+  Real bias1, bias2_root;
 };
 
-template <class Options>
-NormCoefficients bias_corrections(const Options& o, const ParamState& state) {
-  const auto step = static_cast<double>(state.step);
+template <class Options, class Real>
+NormCoefficientsOf<Real> bias_corrections(const Options& o, const Real& step) {
   return {.grad_factor = 1,
-          .bias1 = 1 - std::pow(o.betas[0], step),
-          .bias2_root = std::sqrt(1 - std::pow(o.betas[1], step))};
+          .bias1 = 1 - power(o.betas[0], step),
+          .bias2_root = square_root(1 - power(o.betas[1], step))};
 }
+
+struct FactorOnly {
+  double grad_factor;
+};
 
 struct LambTraits {
   using Options = LAMBOptions;
-  using Coefficients = NormCoefficients;
+  template <class Real>
+  using CoefficientsOf = NormCoefficientsOf<Real>;
+  using Coefficients = CoefficientsOf<double>;
   static constexpr const char* kind = "lamb";
   static constexpr std::size_t slot_count = 2;
   static constexpr bool has_step = true;
 
   static std::vector<Slot> slots(const Options&) { return {{"exp_avg"}, {"exp_avg_sq"}}; }
   static engine::Kernels kernels(const Options&) { return no_kernels(); }
-  static Coefficients coefficients(const Options& o, const ParamState& state) { return bias_corrections(o, state); }
-  static void update(Lists& params, Lists& grads, Lists* s, const Options& o, const Coefficients& c) {
+  template <class Real>
+  static CoefficientsOf<Real> coefficients(const Options& o, const Real& step, std::vector<Real>&) {
+    return bias_corrections(o, step);
+  }
+  template <class C>
+  static void update(Lists& params, Lists& grads, Lists* s, const Options& o, const C& c) {
     lerp_(s[0], grads, 1 - o.betas[0]);
     mul_(s[1], o.betas[1]);
     addcmul_(s[1], grads, grads, 1 - o.betas[1]);
@@ -61,15 +72,21 @@ struct LambTraits {
 
 struct LarsTraits {
   using Options = LARSOptions;
-  using Coefficients = NormCoefficients;
+  template <class Real>
+  using CoefficientsOf = FactorOnly;
+  using Coefficients = FactorOnly;
   static constexpr const char* kind = "lars";
   static constexpr std::size_t slot_count = 1;
   static constexpr bool has_step = false;
 
   static std::vector<Slot> slots(const Options&) { return {{"momentum_buffer"}}; }
   static engine::Kernels kernels(const Options&) { return no_kernels(); }
-  static Coefficients coefficients(const Options&, const ParamState&) { return {1, 1, 1}; }
-  static void update(Lists& params, Lists& grads, Lists* s, const Options& o, const Coefficients&) {
+  template <class Real>
+  static FactorOnly coefficients(const Options&, const Real&, std::vector<Real>&) {
+    return {1};
+  }
+  template <class C>
+  static void update(Lists& params, Lists& grads, Lists* s, const Options& o, const C&) {
     const auto weights = at::stack(at::_foreach_norm(params.tensors));
     const auto slopes = at::stack(at::_foreach_norm(grads.tensors));
     const auto scaled = weights * o.trust_coefficient / (slopes + weights * o.weight_decay + o.eps);
@@ -84,7 +101,9 @@ struct LarsTraits {
 
 struct AdamMiniTraits {
   using Options = AdamMiniOptions;
-  using Coefficients = NormCoefficients;
+  template <class Real>
+  using CoefficientsOf = NormCoefficientsOf<Real>;
+  using Coefficients = CoefficientsOf<double>;
   static constexpr const char* kind = "adam_mini";
   static constexpr std::size_t slot_count = 2;
   static constexpr bool has_step = true;
@@ -96,8 +115,12 @@ struct AdamMiniTraits {
     state.slots[1] = at::zeros(blocks, param.options().requires_grad(false));
   }
   static engine::Kernels kernels(const Options&) { return no_kernels(); }
-  static Coefficients coefficients(const Options& o, const ParamState& state) { return bias_corrections(o, state); }
-  static void update(Lists& params, Lists& grads, Lists* s, const Options& o, const Coefficients& c) {
+  template <class Real>
+  static CoefficientsOf<Real> coefficients(const Options& o, const Real& step, std::vector<Real>&) {
+    return bias_corrections(o, step);
+  }
+  template <class C>
+  static void update(Lists& params, Lists& grads, Lists* s, const Options& o, const C& c) {
     if (o.weight_decay != 0) mul_(params, 1 - o.lr * o.weight_decay);
     lerp_(s[0], grads, 1 - o.betas[0]);
     Lists means;
@@ -112,7 +135,10 @@ struct AdamMiniTraits {
     div_(size, c.bias2_root);
     add_(size, o.eps);
     for (std::size_t i = 0; i < params.tensors.size(); ++i)
-      if (params.tensors[i].numel() > 0) params.tensors[i].addcdiv_(s[0].tensors[i], size.tensors[i], -o.lr / c.bias1);
+      if (params.tensors[i].numel() > 0) {
+        Lists param{{params.tensors[i]}};
+        addcdiv_(param, Lists{{s[0].tensors[i]}}, Lists{{size.tensors[i]}}, -o.lr / c.bias1);
+      }
   }
 };
 

@@ -56,7 +56,7 @@ class Method {
   /// The group's Storage, or nullptr where the optimizer has none.
   [[nodiscard]] virtual const Storage* storage(const AnyOptions&) const { return nullptr; }
   /// Whether the update honours pass.device_found_inf, so that nobody need wait for it.
-  [[nodiscard]] virtual bool fused_on(const at::Device&) const { return false; }
+  [[nodiscard]] virtual bool masks_on(const at::Device&) const { return false; }
   /// Fills what slots() cannot say (state that depends on the parameter or the settings).
   virtual void initialise(ParamState&, const at::Tensor&, const AnyOptions&) const {}
   /// Updates every parameter of the group that has a gradient. State is there for these; `step` is not yet counted up.

@@ -57,7 +57,8 @@ struct MuonTraits {
           "muon: a parameter has {} dimensions; muon is for matrices: put it into a group with adamw = true",
           param.dim()));
   }
-  static void update(const at::Tensor& param, const at::Tensor& grad, ParamState& state, const Options& o) {
+  template <class Real>
+  static void update(const at::Tensor& param, const at::Tensor& grad, ParamState& state, const Options& o, const Real&) {
     at::Tensor& buffer = state.slots[momentum_slot];
     buffer.lerp_(grad, 1 - o.momentum);
     const at::Tensor direction = orthogonal(o.nesterov ? grad.lerp(buffer, o.momentum) : buffer, o);

@@ -17,6 +17,11 @@ namespace {
 constexpr const char* scale_suffix = "_absmax";
 constexpr const char* compensation_name = "compensation";
 
+bool dense_grad(const at::Tensor& param) {
+  const at::Tensor& grad = grad_of(param);
+  return !grad.defined() || grad.layout() == at::kStrided;
+}
+
 void check_groups(const std::vector<torch::optim::OptimizerParamGroup>& groups, const char* kind) {
   std::unordered_set<const void*> seen;
   std::size_t number = 0;
@@ -206,7 +211,7 @@ void Optimizer::step(const Scaling& scaling) {
     bool waits = false;
     for (const auto& group : groups_)
       for (const auto& entry : group->entries)
-        waits = waits || (entry.state != nullptr && !method_->fused_on(entry.param.device()));
+        waits = waits || (entry.state != nullptr && !(method_->masks_on(entry.param.device()) && dense_grad(entry.param)));
     if (!scaling.found_inf.is_cpu() && !waits) {
       pass.device_found_inf = scaling.found_inf;
     } else if (scaling.found_inf.item<float>() != 0) {

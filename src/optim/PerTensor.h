@@ -7,11 +7,12 @@
 #include <vector>
 
 #include "optim/Method.h"
+#include "optim/Progress.h"
 
 namespace athanor::optim {
 
 /// A method whose update needs the whole tensor (its shape, its norm). Traits say: Options, kind, slots(options),
-/// initialise(state, param, options), takes_sparse, and update(param, grad, state, options) for one tensor, with
+/// initialise(state, param, options), takes_sparse, and update(param, grad, state, options, step) for one tensor, with
 /// LibTorch's operators and without reading a value back. `grad` is unscaled, and negated to maximize.
 template <class Traits>
 class PerTensor : public Method {
@@ -25,6 +26,7 @@ class PerTensor : public Method {
   void initialise(ParamState& state, const at::Tensor& param, const AnyOptions& options) const override {
     Traits::initialise(state, param, of(options));
   }
+  [[nodiscard]] bool masks_on(const at::Device& device) const override { return device.is_cuda(); }
   void step(Group& group, AnyOptions& any, const Pass& pass) override {
     const Options& options = of(any);
     for (const auto& entry : group.entries) {
@@ -39,8 +41,16 @@ class PerTensor : public Method {
       const double factor = (options.maximize ? -1.0 : 1.0) * pass.inverse_scale;
       if (pass.device_scale.defined()) grad = grad / pass.device_scale;
       if (factor != 1) grad = grad * factor;
-      ++entry.state->step;
-      Traits::update(entry.param, grad, *entry.state, options);
+      ParamState& state = *entry.state;
+      if (counts_on_device(state, pass.device_found_inf)) {
+        const Progress<at::Tensor> now = coming_step(state, entry.param.device());
+        Undo undo(changed_by_step(entry.param, state), pass.device_found_inf);
+        Traits::update(entry.param, grad, state, options, now.step);
+        undo.put_back();
+        keep_progress(state, now, pass.device_found_inf);
+      } else {
+        Traits::update(entry.param, grad, state, options, static_cast<double>(++state.step));
+      }
     }
   }
 

@@ -13,7 +13,9 @@ namespace {
 
 struct SgdTraits {
   using Options = SGDOptions;
-  using Coefficients = SgdCoefficients;
+  template <class Real>
+  using CoefficientsOf = SgdCoefficientsOf<Real>;
+  using Coefficients = CoefficientsOf<double>;
   static constexpr const char* kind = "sgd";
   static constexpr std::size_t slot_count = 1;
   static constexpr bool has_step = false;
@@ -21,16 +23,18 @@ struct SgdTraits {
   static std::vector<Slot> slots(const Options& o) { return {{"momentum_buffer", o.momentum != 0}}; }
   static engine::Kernels kernels(const Options& o) { return o.momentum != 0 ? sgd_momentum_kernels() : sgd_kernels(); }
 
-  static Coefficients coefficients(const Options& o, const ParamState& state) {
+  template <class Real>
+  static CoefficientsOf<Real> coefficients(const Options& o, const Real& step, std::vector<Real>&) {
     return {.grad_factor = 1,
             .weight_decay = o.weight_decay,
             .momentum = o.momentum,
-            .input = state.step == 1 ? 1 : 1 - o.dampening,  // the first momentum is the gradient itself
+            .input = choose(step == 1, 1.0, 1 - o.dampening),  // the first momentum is the gradient itself
             .nesterov = o.nesterov ? 1.0 : 0.0,
             .lr = o.lr};
   }
+  template <class C>
   static void update(lists::Lists& params, lists::Lists& grads, lists::Lists* slots, const Options& o,
-                     const Coefficients& c) {
+                     const C& c) {
     if (o.momentum != 0) {
       lists::SgdMomentumRule::update(params, grads, slots, c);
     } else {
@@ -51,6 +55,8 @@ struct SgdTraits {
     if (o.nesterov) param.add_(grad, -o.lr).add_(state.slots[0], -o.lr * o.momentum);
     if (!o.nesterov) param.add_(state.slots[0], -o.lr);
   }
+  // With dampening the first momentum is another formula, and which step is the first a skipped one leaves open.
+  static bool fuses(const Options& o) { return o.momentum == 0 || o.dampening == 0; }
   static void fused(Bucket& b, const Options& o, const Pass& pass) {
     const bool first = o.momentum != 0 && b.states.front()->step == 0;
     at::_fused_sgd_(b.params.tensors, b.grads.tensors, b.slots[0].tensors, o.weight_decay, o.momentum, o.lr,

@@ -16,20 +16,19 @@ namespace lists {
 namespace {
 
 // The newest z enters the average x with the share of its weight among all weights so far.
-template <class Options>
-double share(const Options& o, ParamState& state, double rate) {
-  double& weight_sum = state.scalars[0];
-  double& largest = state.scalars[1];
-  largest = std::max(largest, rate);
-  const double weight = std::pow(static_cast<double>(state.step), o.r) * std::pow(largest, o.weight_lr_power);
-  weight_sum += weight;
-  return weight_sum > 0 ? weight / weight_sum : 0;
+template <class Options, class Real>
+Real share(const Options& o, const Real& step, std::vector<Real>& scalars, const Real& rate) {
+  Real& weight_sum = scalars[0];
+  Real& largest = scalars[1];
+  largest = larger(largest, rate);
+  const Real weight = power(step, o.r) * power(largest, o.weight_lr_power);
+  weight_sum = weight_sum + weight;
+  return choose(weight_sum > 0, weight / weight_sum, 0.0);
 }
 
-template <class Options>
-double warmed_up(const Options& o, const ParamState& state) {
-  if (state.step >= o.warmup_steps) return o.lr;
-  return o.lr * static_cast<double>(state.step) / static_cast<double>(o.warmup_steps);
+template <class Options, class Real>
+Real warmed_up(const Options& o, const Real& step) {
+  return o.lr * smaller(step / static_cast<double>(std::max<std::int64_t>(o.warmup_steps, 1)), 1.0);
 }
 
 template <class Options>
@@ -41,7 +40,9 @@ void refuse_averaged(const Options& o, const char* kind) {
 
 struct ScheduleFreeAdamwTraits {
   using Options = ScheduleFreeAdamWOptions;
-  using Coefficients = ScheduleFreeCoefficients;
+  template <class Real>
+  using CoefficientsOf = ScheduleFreeCoefficientsOf<Real>;
+  using Coefficients = CoefficientsOf<double>;
   static constexpr const char* kind = "schedule_free_adamw";
   static constexpr std::size_t slot_count = 2;
   static constexpr bool has_step = true;
@@ -54,11 +55,12 @@ struct ScheduleFreeAdamwTraits {
   }
   static double beta(const Options& o) { return o.betas[0]; }
   static engine::Kernels kernels(const Options&) { return schedule_free_adamw_kernels(); }
-  static Coefficients coefficients(const Options& o, ParamState& state) {
+  template <class Real>
+  static CoefficientsOf<Real> coefficients(const Options& o, const Real& step, std::vector<Real>& scalars) {
     refuse_averaged(o, kind);
     // The second moment's bias is corrected in the rate, so that it also counts in the average's weights.
-    const double rate = warmed_up(o, state) * std::sqrt(1 - std::pow(o.betas[1], static_cast<double>(state.step)));
-    const double average = share(o, state, rate);
+    const Real rate = warmed_up(o, step) * square_root(1 - power(o.betas[1], step));
+    const Real average = share(o, step, scalars, rate);
     return {.grad_factor = 1,
             .weight_decay = o.weight_decay,
             .beta2 = o.betas[1],
@@ -68,15 +70,18 @@ struct ScheduleFreeAdamwTraits {
             .along = rate * (o.betas[0] * (1 - average) - 1),
             .step_size = rate};
   }
+  template <class C>
   static void update(lists::Lists& params, lists::Lists& grads, lists::Lists* s, const Options&,
-                     const Coefficients& c) {
+                     const C& c) {
     lists::ScheduleFreeAdamwRule::update(params, grads, s, c);
   }
 };
 
 struct ScheduleFreeSgdTraits {
   using Options = ScheduleFreeSGDOptions;
-  using Coefficients = ScheduleFreeCoefficients;
+  template <class Real>
+  using CoefficientsOf = ScheduleFreeCoefficientsOf<Real>;
+  using Coefficients = CoefficientsOf<double>;
   static constexpr const char* kind = "schedule_free_sgd";
   static constexpr std::size_t slot_count = 1;
   static constexpr bool has_step = true;
@@ -89,10 +94,11 @@ struct ScheduleFreeSgdTraits {
   }
   static double beta(const Options& o) { return o.momentum; }
   static engine::Kernels kernels(const Options&) { return schedule_free_sgd_kernels(); }
-  static Coefficients coefficients(const Options& o, ParamState& state) {
+  template <class Real>
+  static CoefficientsOf<Real> coefficients(const Options& o, const Real& step, std::vector<Real>& scalars) {
     refuse_averaged(o, kind);
-    const double rate = warmed_up(o, state);
-    const double average = share(o, state, rate);
+    const Real rate = warmed_up(o, step);
+    const Real average = share(o, step, scalars, rate);
     return {.grad_factor = 1,
             .weight_decay = o.weight_decay,
             .beta2 = 0,
@@ -102,8 +108,9 @@ struct ScheduleFreeSgdTraits {
             .along = rate * (o.momentum * (1 - average) - 1),
             .step_size = rate};
   }
+  template <class C>
   static void update(lists::Lists& params, lists::Lists& grads, lists::Lists* s, const Options&,
-                     const Coefficients& c) {
+                     const C& c) {
     lists::ScheduleFreeSgdRule::update(params, grads, s, c);
   }
 };

@@ -17,6 +17,8 @@ namespace {
 
 struct LionTraits {
   using Options = LionOptions;
+  template <class Real>
+  using CoefficientsOf = LionCoefficients;
   using Coefficients = LionCoefficients;
   static constexpr const char* kind = "lion";
   static constexpr std::size_t slot_count = 1;
@@ -24,21 +26,25 @@ struct LionTraits {
 
   static std::vector<Slot> slots(const Options&) { return {{"exp_avg"}}; }
   static engine::Kernels kernels(const Options&) { return lion_kernels(); }
-  static Coefficients coefficients(const Options& o, const ParamState&) {
+  template <class Real>
+  static CoefficientsOf<Real> coefficients(const Options& o, const Real&, std::vector<Real>&) {
     return {.grad_factor = 1,
             .shrink = 1 - o.lr * o.weight_decay,
             .one_minus_beta1 = 1 - o.betas[0],
             .one_minus_beta2 = 1 - o.betas[1],
             .lr = o.lr};
   }
+  template <class C>
   static void update(lists::Lists& params, lists::Lists& grads, lists::Lists* s, const Options&,
-                     const Coefficients& c) {
+                     const C& c) {
     lists::LionRule::update(params, grads, s, c);
   }
 };
 
 struct RpropTraits {
   using Options = RpropOptions;
+  template <class Real>
+  using CoefficientsOf = RpropCoefficients;
   using Coefficients = RpropCoefficients;
   static constexpr const char* kind = "rprop";
   static constexpr std::size_t slot_count = 2;
@@ -46,22 +52,26 @@ struct RpropTraits {
 
   static std::vector<Slot> slots(const Options& o) { return {{"prev"}, {"step_size", true, o.lr}}; }
   static engine::Kernels kernels(const Options&) { return rprop_kernels(); }
-  static Coefficients coefficients(const Options& o, const ParamState&) {
+  template <class Real>
+  static CoefficientsOf<Real> coefficients(const Options& o, const Real&, std::vector<Real>&) {
     return {.grad_factor = 1,
             .eta_minus = o.etas[0],
             .eta_plus = o.etas[1],
             .step_min = o.step_sizes[0],
             .step_max = o.step_sizes[1]};
   }
+  template <class C>
   static void update(lists::Lists& params, lists::Lists& grads, lists::Lists* s, const Options&,
-                     const Coefficients& c) {
+                     const C& c) {
     lists::RpropRule::update(params, grads, s, c);
   }
 };
 
 struct AsgdTraits {
   using Options = ASGDOptions;
-  using Coefficients = AsgdCoefficients;
+  template <class Real>
+  using CoefficientsOf = AsgdCoefficientsOf<Real>;
+  using Coefficients = CoefficientsOf<double>;
   static constexpr const char* kind = "asgd";
   static constexpr std::size_t slot_count = 1;
   static constexpr bool has_step = true;
@@ -70,18 +80,19 @@ struct AsgdTraits {
   static std::vector<std::string> scalars() { return {"eta", "mu"}; }
   static void initialise(ParamState& state, const at::Tensor&, const Options& o) { state.scalars = {o.lr, 1.0}; }
   static engine::Kernels kernels(const Options&) { return asgd_kernels(); }
-  static Coefficients coefficients(const Options& o, ParamState& state) {
-    const auto step = static_cast<double>(state.step);
-    double& eta = state.scalars[0];
-    double& mu = state.scalars[1];
-    const Coefficients c = {
+  template <class Real>
+  static CoefficientsOf<Real> coefficients(const Options& o, const Real& step, std::vector<Real>& scalars) {
+    Real& eta = scalars[0];
+    Real& mu = scalars[1];
+    const CoefficientsOf<Real> c = {
         .grad_factor = 1, .weight_decay = o.weight_decay, .shrink = 1 - o.lambd * eta, .eta = eta, .mu = mu};
-    eta = o.lr / std::pow(1 + o.lambd * o.lr * step, o.alpha);
-    mu = 1 / std::max(1.0, step - o.t0);
+    eta = o.lr / power(1 + o.lambd * o.lr * step, o.alpha);
+    mu = 1 / larger(step - o.t0, 1.0);
     return c;
   }
+  template <class C>
   static void update(lists::Lists& params, lists::Lists& grads, lists::Lists* s, const Options&,
-                     const Coefficients& c) {
+                     const C& c) {
     lists::AsgdRule::update(params, grads, s, c);
   }
 };

@@ -18,7 +18,8 @@ struct SparseAdamTraits {
   static std::vector<Slot> slots(const Options&) { return {{"exp_avg"}, {"exp_avg_sq"}}; }
   static void initialise(ParamState&, const at::Tensor&, const Options&) {}
 
-  static void update(const at::Tensor& param, const at::Tensor& given, ParamState& state, const Options& o) {
+  template <class Real>
+  static void update(const at::Tensor& param, const at::Tensor& given, ParamState& state, const Options& o, const Real& step) {
     const at::Tensor grad = given.coalesce();  // the update is not linear, so each row must be there once
     const at::Tensor values = grad._values();
     if (values.numel() == 0) return;
@@ -32,8 +33,7 @@ struct SparseAdamTraits {
     };
     const at::Tensor exp_avg = move(state.slots[0], values, o.betas[0]);
     const at::Tensor exp_avg_sq = move(state.slots[1], values.square(), o.betas[1]);
-    const auto step = static_cast<double>(state.step);
-    const double step_size = o.lr * std::sqrt(1 - std::pow(o.betas[1], step)) / (1 - std::pow(o.betas[0], step));
+    const Real step_size = o.lr * square_root(1 - power(o.betas[1], step)) / (1 - power(o.betas[0], step));
     param.add_(sparse(exp_avg.div(exp_avg_sq.sqrt().add_(o.eps)).mul_(-step_size)));
   }
 };

@@ -183,8 +183,12 @@ State state_of(const torch::optim::Optimizer& optimizer, const std::vector<std::
     if (own.has_step()) result.tensors.emplace_back(prefix + "step", number(step));
     for (std::size_t k = 0; k < state.slots.size(); ++k)
       if (state.slots[k].defined()) result.tensors.emplace_back(prefix + slot_names[k], state.slots[k]);
-    for (std::size_t k = 0; k < state.scalars.size(); ++k)
-      result.tensors.emplace_back(prefix + scalar_names[k], at::scalar_tensor(state.scalars[k], at::kDouble));
+    for (std::size_t k = 0; k < state.scalars.size(); ++k) {
+      const bool on_device = k < state.device_scalars.size();
+      result.tensors.emplace_back(
+          prefix + scalar_names[k],
+          at::scalar_tensor(on_device ? state.device_scalars[k].item<double>() : state.scalars[k], at::kDouble));
+    }
   }
   result.scalars["kind"] = own.kind();
   auto groups = nlohmann::json::array();

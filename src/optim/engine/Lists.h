@@ -14,6 +14,11 @@ struct Lists {
   bool borrowed = false;  ///< Not ours to change (gradients): the first change makes a copy.
 };
 
+/// A number on the device in the dtype of a list, as its foreach kernels want it.
+inline at::Tensor like(const at::Tensor& number, const Lists& list) {
+  return number.to(list.tensors.front().scalar_type());
+}
+
 inline void add_(Lists& a, const Lists& b, double alpha) {
   if (a.borrowed) {
     a = {at::_foreach_add(a.tensors, b.tensors, alpha)};
@@ -38,6 +43,34 @@ inline void mul_(Lists& a, const Lists& b) {
     at::_foreach_mul_(a.tensors, b.tensors);
   }
 }
+inline void mul_(Lists& a, const at::Tensor& s) {
+  const at::Tensor factor = like(s, a);
+  if (a.borrowed) {
+    a = {at::_foreach_mul(a.tensors, factor)};
+  } else {
+    at::_foreach_mul_(a.tensors, factor);
+  }
+}
+inline void div_(Lists& a, const at::Tensor& s) {
+  mul_(a, s.reciprocal());
+}
+inline void add_(Lists& a, const Lists& b, const at::Tensor& alpha) {
+  add_(a, Lists{at::_foreach_mul(b.tensors, like(alpha, b))}, 1);
+}
+inline void lerp_(Lists& a, const Lists& end, const at::Tensor& weight) {
+  Lists difference{at::_foreach_sub(end.tensors, a.tensors)};
+  mul_(difference, weight);
+  at::_foreach_add_(a.tensors, difference.tensors);
+}
+inline void addcdiv_(Lists& a, const Lists& b, const Lists& c, const at::Tensor& value) {
+  at::_foreach_addcdiv_(a.tensors, at::_foreach_mul(b.tensors, like(value, b)), c.tensors, 1);
+}
+inline bool is_one(double s) {
+  return s == 1;
+}
+inline bool is_one(const at::Tensor&) {
+  return false;  // not known here, and no reason to ask
+}
 inline void div_(Lists& a, double s) {
   at::_foreach_div_(a.tensors, s);
 }
@@ -59,7 +92,8 @@ inline void sqrt_(Lists& a) {
 inline Lists root(const Lists& a) {
   return {at::_foreach_sqrt(a.tensors)};
 }
-inline Lists quotient(double s, const Lists& a) {
+template <class Number>
+Lists quotient(const Number& s, const Lists& a) {
   Lists result{at::_foreach_reciprocal(a.tensors)};
   mul_(result, s);
   return result;

@@ -104,6 +104,9 @@ template <class D>
 HWY_INLINE Value<D> quotient(double s, const Value<D>& a) {
   return {hn::Mul(hn::Div(constant<D>(1), a.v), constant<D>(s))};  // two roundings, as in Python
 }
+HWY_INLINE bool is_one(double s) {
+  return s == 1;
+}
 /// The two below name what costs a copy on lists of tensors and nothing here.
 template <class D>
 HWY_INLINE Value<D> copy(const Value<D>& a) {

@@ -7,8 +7,8 @@ struct RmspropRule {
   static constexpr int places[] = {0, momentum ? 1 : 2, 2};  // square_avg, momentum_buffer, grad_avg
   static constexpr bool positive[] = {true, false, false};
 
-  template <class M>
-  static HWY_INLINE void update(M& param, M& grad, M* s, const Coefficients& c) {
+  template <class M, class C>
+  static HWY_INLINE void update(M& param, M& grad, M* s, const C& c) {
     if (c.weight_decay != 0) add_(grad, param, c.weight_decay);
     mul_(s[0], c.alpha);
     addcmul_(s[0], grad, grad, c.one_minus_alpha);
@@ -35,8 +35,8 @@ struct AdagradRule {
   static constexpr int slots = 1;
   static constexpr bool positive[] = {true};
 
-  template <class M>
-  static HWY_INLINE void update(M& param, M& grad, M* s, const Coefficients& c) {
+  template <class M, class C>
+  static HWY_INLINE void update(M& param, M& grad, M* s, const C& c) {
     if (c.weight_decay != 0) add_(grad, param, c.weight_decay);
     addcmul_(s[0], grad, grad, 1);
     M size = root(s[0]);
@@ -50,8 +50,8 @@ struct AdadeltaRule {
   static constexpr int slots = 2;
   static constexpr bool positive[] = {true, true};
 
-  template <class M>
-  static HWY_INLINE void update(M& param, M& grad, M* s, const Coefficients& c) {
+  template <class M, class C>
+  static HWY_INLINE void update(M& param, M& grad, M* s, const C& c) {
     if (c.weight_decay != 0) add_(grad, param, c.weight_decay);
     mul_(s[0], c.rho);
     addcmul_(s[0], grad, grad, c.one_minus_rho);
@@ -74,8 +74,8 @@ struct AdamaxRule {
   static constexpr int slots = 2;
   static constexpr bool positive[] = {false, true};
 
-  template <class M>
-  static HWY_INLINE void update(M& param, M& grad, M* s, const Coefficients& c) {
+  template <class M, class C>
+  static HWY_INLINE void update(M& param, M& grad, M* s, const C& c) {
     if (c.weight_decay != 0) add_(grad, param, c.weight_decay);
     lerp_(s[0], grad, c.one_minus_beta1);
     mul_(s[1], c.beta2);
@@ -92,8 +92,8 @@ struct NadamRule {
   static constexpr int slots = 2;
   static constexpr bool positive[] = {false, true};
 
-  template <class M>
-  static HWY_INLINE void update(M& param, M& grad, M* s, const Coefficients& c) {
+  template <class M, class C>
+  static HWY_INLINE void update(M& param, M& grad, M* s, const C& c) {
     if (c.shrink != 1) mul_(param, c.shrink);
     if (c.weight_decay != 0) add_(grad, param, c.weight_decay);
     lerp_(s[0], grad, c.one_minus_beta1);
@@ -113,8 +113,8 @@ struct RadamRule {
   static constexpr int slots = 2;
   static constexpr bool positive[] = {false, true};
 
-  template <class M>
-  static HWY_INLINE void update(M& param, M& grad, M* s, const Coefficients& c) {
+  template <class M, class C>
+  static HWY_INLINE void update(M& param, M& grad, M* s, const C& c) {
     if (c.shrink != 1) mul_(param, c.shrink);
     if (c.weight_decay != 0) add_(grad, param, c.weight_decay);
     lerp_(s[0], grad, c.one_minus_beta1);
@@ -138,12 +138,12 @@ struct AsgdRule {
   static constexpr int slots = 1;
   static constexpr bool positive[] = {false};
 
-  template <class M>
-  static HWY_INLINE void update(M& param, M& grad, M* s, const Coefficients& c) {
+  template <class M, class C>
+  static HWY_INLINE void update(M& param, M& grad, M* s, const C& c) {
     if (c.weight_decay != 0) add_(grad, param, c.weight_decay);
     mul_(param, c.shrink);
     add_(param, grad, -c.eta);
-    if (c.mu == 1) {
+    if (is_one(c.mu)) {
       assign_(s[0], param);
     } else {
       M difference = copy(param);
@@ -159,8 +159,8 @@ struct RpropRule {
   static constexpr int slots = 2;
   static constexpr bool positive[] = {false, true};
 
-  template <class M>
-  static HWY_INLINE void update(M& param, M& grad, M* s, const Coefficients& c) {
+  template <class M, class C>
+  static HWY_INLINE void update(M& param, M& grad, M* s, const C& c) {
     M agreement = copy(grad);
     mul_(agreement, s[0]);
     mul_(s[1], by_sign(agreement, c.eta_plus, c.eta_minus, 1));

@@ -2,47 +2,74 @@
 
 namespace athanor::optim {
 
-// The numbers an update rule takes from settings and step, computed once for all tensors at the same step. Doubles
-// only: two are the same when their bytes are. `grad_factor` is 1, or -1 to maximize, over the gradient scaler's scale.
+// The numbers an update rule takes from settings and step, computed once for all tensors at the same step. `grad_factor`
+// is 1, or -1 to maximize, over the gradient scaler's scale. Those that depend on the step are of type Real: double, or a
+// tensor where the device alone knows the step (Progress.h). In doubles only, two are the same when their bytes are.
 
-struct AdamCoefficients {
-  double grad_factor, weight_decay, shrink, one_minus_beta1, beta2, one_minus_beta2, inverse_bias2_root, eps, step_size;
+template <class Real>
+struct AdamCoefficientsOf {
+  double grad_factor, weight_decay, shrink, one_minus_beta1, beta2, one_minus_beta2;
+  Real inverse_bias2_root;
+  double eps;
+  Real step_size;
 };
+using AdamCoefficients = AdamCoefficientsOf<double>;
 
-struct SgdCoefficients {
-  double grad_factor, weight_decay, momentum, input, nesterov, lr;
+template <class Real>
+struct SgdCoefficientsOf {
+  double grad_factor, weight_decay, momentum;
+  Real input;
+  double nesterov, lr;
 };
+using SgdCoefficients = SgdCoefficientsOf<double>;
 
 struct RmspropCoefficients {
   double grad_factor, weight_decay, alpha, one_minus_alpha, eps, momentum, lr;
 };
 
-struct AdagradCoefficients {
-  double grad_factor, weight_decay, eps, lr;
+template <class Real>
+struct AdagradCoefficientsOf {
+  double grad_factor, weight_decay, eps;
+  Real lr;
 };
+using AdagradCoefficients = AdagradCoefficientsOf<double>;
 
 struct AdadeltaCoefficients {
   double grad_factor, weight_decay, rho, one_minus_rho, eps, lr;
 };
 
-struct AdamaxCoefficients {
-  double grad_factor, weight_decay, one_minus_beta1, beta2, eps, step_size;
+template <class Real>
+struct AdamaxCoefficientsOf {
+  double grad_factor, weight_decay, one_minus_beta1, beta2, eps;
+  Real step_size;
 };
+using AdamaxCoefficients = AdamaxCoefficientsOf<double>;
 
-struct NadamCoefficients {
-  double grad_factor, weight_decay, shrink, one_minus_beta1, beta2, one_minus_beta2, bias2, eps, grad_step,
-      momentum_step;
+template <class Real>
+struct NadamCoefficientsOf {
+  double grad_factor, weight_decay, shrink, one_minus_beta1, beta2, one_minus_beta2;
+  Real bias2;
+  double eps;
+  Real grad_step, momentum_step;
 };
+using NadamCoefficients = NadamCoefficientsOf<double>;
 
 /// `rectified` is 0 while the second moment's variance is not yet bounded: then a plain momentum step.
-struct RadamCoefficients {
-  double grad_factor, weight_decay, shrink, one_minus_beta1, beta2, one_minus_beta2, bias1, lr, eps, bias2_root,
-      rectified;
+template <class Real>
+struct RadamCoefficientsOf {
+  double grad_factor, weight_decay, shrink, one_minus_beta1, beta2, one_minus_beta2;
+  Real bias1;
+  double lr, eps;
+  Real bias2_root, rectified;
 };
+using RadamCoefficients = RadamCoefficientsOf<double>;
 
-struct AsgdCoefficients {
-  double grad_factor, weight_decay, shrink, eta, mu;
+template <class Real>
+struct AsgdCoefficientsOf {
+  double grad_factor, weight_decay;
+  Real shrink, eta, mu;
 };
+using AsgdCoefficients = AsgdCoefficientsOf<double>;
 
 struct RpropCoefficients {
   double grad_factor, eta_minus, eta_plus, step_min, step_max;
@@ -52,14 +79,22 @@ struct LionCoefficients {
   double grad_factor, shrink, one_minus_beta1, one_minus_beta2, lr;
 };
 
-struct AdemamixCoefficients {
-  double grad_factor, shrink, one_minus_beta1, beta2, one_minus_beta2, one_minus_beta3, bias1, bias2_root, eps, alpha,
-      lr;
+template <class Real>
+struct AdemamixCoefficientsOf {
+  double grad_factor, shrink, one_minus_beta1, beta2, one_minus_beta2;
+  Real one_minus_beta3, bias1, bias2_root;
+  double eps;
+  Real alpha;
+  double lr;
 };
+using AdemamixCoefficients = AdemamixCoefficientsOf<double>;
 
 /// `average` is the weight of the newest z in the average x, `along` what of the step the parameters y make themselves.
-struct ScheduleFreeCoefficients {
-  double grad_factor, weight_decay, beta2, one_minus_beta2, eps, average, along, step_size;
+template <class Real>
+struct ScheduleFreeCoefficientsOf {
+  double grad_factor, weight_decay, beta2, one_minus_beta2, eps;
+  Real average, along, step_size;
 };
+using ScheduleFreeCoefficients = ScheduleFreeCoefficientsOf<double>;
 
 }  // namespace athanor::optim

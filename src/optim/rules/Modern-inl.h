@@ -5,8 +5,8 @@ struct LionRule {
   static constexpr int slots = 1;
   static constexpr bool positive[] = {false};
 
-  template <class M>
-  static HWY_INLINE void update(M& param, M& grad, M* s, const Coefficients& c) {
+  template <class M, class C>
+  static HWY_INLINE void update(M& param, M& grad, M* s, const C& c) {
     M direction = copy(s[0]);
     lerp_(direction, grad, c.one_minus_beta1);
     sign_(direction);
@@ -21,8 +21,8 @@ struct AdemamixRule {
   static constexpr int slots = 3;
   static constexpr bool positive[] = {false, false, true};
 
-  template <class M>
-  static HWY_INLINE void update(M& param, M& grad, M* s, const Coefficients& c) {
+  template <class M, class C>
+  static HWY_INLINE void update(M& param, M& grad, M* s, const C& c) {
     if (c.shrink != 1) mul_(param, c.shrink);
     lerp_(s[0], grad, c.one_minus_beta1);
     lerp_(s[1], grad, c.one_minus_beta3);
@@ -44,8 +44,8 @@ struct ScheduleFreeAdamwRule {
   static constexpr int slots = 2;
   static constexpr bool positive[] = {false, true};
 
-  template <class M>
-  static HWY_INLINE void update(M& param, M& grad, M* s, const Coefficients& c) {
+  template <class M, class C>
+  static HWY_INLINE void update(M& param, M& grad, M* s, const C& c) {
     mul_(s[1], c.beta2);
     addcmul_(s[1], grad, grad, c.one_minus_beta2);
     M size = root(s[1]);
@@ -64,8 +64,8 @@ struct ScheduleFreeSgdRule {
   static constexpr int slots = 1;
   static constexpr bool positive[] = {false};
 
-  template <class M>
-  static HWY_INLINE void update(M& param, M& grad, M* s, const Coefficients& c) {
+  template <class M, class C>
+  static HWY_INLINE void update(M& param, M& grad, M* s, const C& c) {
     if (c.weight_decay != 0) add_(grad, param, c.weight_decay);
     lerp_(param, s[0], c.average);
     add_(param, grad, c.along);

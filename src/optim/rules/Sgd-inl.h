@@ -5,8 +5,8 @@ struct SgdRule {
   static constexpr int slots = 0;
   static constexpr bool positive[] = {false};
 
-  template <class M>
-  static HWY_INLINE void update(M& param, M& grad, M*, const Coefficients& c) {
+  template <class M, class C>
+  static HWY_INLINE void update(M& param, M& grad, M*, const C& c) {
     if (c.weight_decay != 0) add_(grad, param, c.weight_decay);
     add_(param, grad, -c.lr);
   }
@@ -17,8 +17,8 @@ struct SgdMomentumRule {
   static constexpr int slots = 1;
   static constexpr bool positive[] = {false};
 
-  template <class M>
-  static HWY_INLINE void update(M& param, M& grad, M* s, const Coefficients& c) {
+  template <class M, class C>
+  static HWY_INLINE void update(M& param, M& grad, M* s, const C& c) {
     if (c.weight_decay != 0) add_(grad, param, c.weight_decay);
     mul_(s[0], c.momentum);
     add_(s[0], grad, c.input);
