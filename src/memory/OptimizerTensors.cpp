@@ -20,7 +20,6 @@ void collect_any(std::vector<at::Tensor>& tensors, torch::optim::OptimizerParamS
   if (const auto* ours = dynamic_cast<const optim::ParamState*>(&state)) {
     tensors.insert(tensors.end(), ours->slots.begin(), ours->slots.end());
     tensors.push_back(ours->device_step);
-    tensors.insert(tensors.end(), ours->device_scalars.begin(), ours->device_scalars.end());
     return;
   }
   using namespace torch::optim;  // NOLINT: names of one library, in one function

@@ -63,7 +63,8 @@ struct AdafactorTraits {
   }
 
   template <class Real>
-  static void update(const at::Tensor& param, const at::Tensor& grad, ParamState& state, const Options& o, const Real& step) {
+  static void update(const at::Tensor& param, const at::Tensor& grad, ParamState& state, const Options& o,
+                     const Real& step) {
     const Real newest = power(step, o.beta2_decay);
     const double floor = std::isnan(o.eps[0]) ? epsilon_of(param.scalar_type()) : o.eps[0];
     const at::Tensor alpha = root_mean_square(param).clamp_min(o.eps[1]) * smaller(1 / square_root(step), o.lr);

@@ -66,8 +66,7 @@ struct AdamTraits {
             .step_size = o.lr / (1 - power(o.betas[0], step))};
   }
   template <class C>
-  static void update(lists::Lists& params, lists::Lists& grads, lists::Lists* slots, const Options& o,
-                     const C& c) {
+  static void update(lists::Lists& params, lists::Lists& grads, lists::Lists* slots, const Options& o, const C& c) {
     if (o.amsgrad) {
       lists::AdamAmsgradRule::update(params, grads, slots, c);
     } else {

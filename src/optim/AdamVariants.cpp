@@ -36,8 +36,7 @@ struct AdamaxTraits {
             .step_size = o.lr / (1 - power(o.betas[0], step))};
   }
   template <class C>
-  static void update(lists::Lists& params, lists::Lists& grads, lists::Lists* s, const Options&,
-                     const C& c) {
+  static void update(lists::Lists& params, lists::Lists& grads, lists::Lists* s, const Options&, const C& c) {
     lists::AdamaxRule::update(params, grads, s, c);
   }
 };
@@ -57,7 +56,9 @@ struct NadamTraits {
   static engine::Kernels kernels(const Options&) { return nadam_kernels(); }
   template <class Real>
   static CoefficientsOf<Real> coefficients(const Options& o, const Real& step, std::vector<Real>& scalars) {
-    const auto mu_at = [&](const Real& t) -> Real { return o.betas[0] * (1 - 0.5 * power(0.96, t * o.momentum_decay)); };
+    const auto mu_at = [&](const Real& t) -> Real {
+      return o.betas[0] * (1 - 0.5 * power(0.96, t * o.momentum_decay));
+    };
     const Real mu = mu_at(step);
     const Real mu_next = mu_at(step + 1);
     Real& mu_product = scalars[0];
@@ -74,8 +75,7 @@ struct NadamTraits {
             .momentum_step = o.lr * mu_next / (1 - mu_product * mu_next)};
   }
   template <class C>
-  static void update(lists::Lists& params, lists::Lists& grads, lists::Lists* s, const Options&,
-                     const C& c) {
+  static void update(lists::Lists& params, lists::Lists& grads, lists::Lists* s, const Options&, const C& c) {
     lists::NadamRule::update(params, grads, s, c);
   }
 };
@@ -112,8 +112,7 @@ struct RadamTraits {
             .rectified = choose(length > 5, rectification, 0.0)};
   }
   template <class C>
-  static void update(lists::Lists& params, lists::Lists& grads, lists::Lists* s, const Options&,
-                     const C& c) {
+  static void update(lists::Lists& params, lists::Lists& grads, lists::Lists* s, const Options&, const C& c) {
     if constexpr (std::is_same_v<C, Coefficients>) {
       lists::RadamRule::update(params, grads, s, c);
     } else {
@@ -166,8 +165,7 @@ struct AdemamixTraits {
             .lr = o.lr};
   }
   template <class C>
-  static void update(lists::Lists& params, lists::Lists& grads, lists::Lists* s, const Options&,
-                     const C& c) {
+  static void update(lists::Lists& params, lists::Lists& grads, lists::Lists* s, const Options&, const C& c) {
     lists::AdemamixRule::update(params, grads, s, c);
   }
 

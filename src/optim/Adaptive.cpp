@@ -41,8 +41,7 @@ struct RmspropTraits {
             .lr = o.lr};
   }
   template <class C>
-  static void update(lists::Lists& params, lists::Lists& grads, lists::Lists* s, const Options& o,
-                     const C& c) {
+  static void update(lists::Lists& params, lists::Lists& grads, lists::Lists* s, const Options& o, const C& c) {
     if (o.centered && o.momentum > 0) return lists::RmspropRule<true, true>::update(params, grads, s, c);
     if (o.momentum > 0) return lists::RmspropRule<false, true>::update(params, grads, s, c);
     if (!o.centered) return lists::RmspropRule<false, false>::update(params, grads, s, c);
@@ -64,14 +63,10 @@ struct AdagradTraits {
   static engine::Kernels kernels(const Options&) { return adagrad_kernels(); }
   template <class Real>
   static CoefficientsOf<Real> coefficients(const Options& o, const Real& step, std::vector<Real>&) {
-    return {.grad_factor = 1,
-            .weight_decay = o.weight_decay,
-            .eps = o.eps,
-            .lr = o.lr / (1 + (step - 1) * o.lr_decay)};
+    return {.grad_factor = 1, .weight_decay = o.weight_decay, .eps = o.eps, .lr = o.lr / (1 + (step - 1) * o.lr_decay)};
   }
   template <class C>
-  static void update(lists::Lists& params, lists::Lists& grads, lists::Lists* s, const Options&,
-                     const C& c) {
+  static void update(lists::Lists& params, lists::Lists& grads, lists::Lists* s, const Options&, const C& c) {
     lists::AdagradRule::update(params, grads, s, c);
   }
   static void fused(Bucket& b, const Options& o, const Pass& pass) {
@@ -117,8 +112,7 @@ struct AdadeltaTraits {
             .lr = o.lr};
   }
   template <class C>
-  static void update(lists::Lists& params, lists::Lists& grads, lists::Lists* s, const Options&,
-                     const C& c) {
+  static void update(lists::Lists& params, lists::Lists& grads, lists::Lists* s, const Options&, const C& c) {
     lists::AdadeltaRule::update(params, grads, s, c);
   }
 };

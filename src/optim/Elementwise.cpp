@@ -88,14 +88,20 @@ ElementwiseMethod::Split ElementwiseMethod::split(Group& group, const AnyOptions
     group.rule = kernels.f32;
     for (auto& entry : group.entries) entry.data = nullptr;
   }
-  for (std::uint32_t i = 0; i < group.entries.size(); ++i) {
+  const auto count = static_cast<std::uint32_t>(group.entries.size());
+  const auto first = pass.only == nullptr ? 0U : static_cast<std::uint32_t>(pass.only - group.entries.data());
+  const std::uint32_t end = pass.only == nullptr ? count : first + 1;
+  for (std::uint32_t i = first; i < end; ++i) {
     Entry& entry = group.entries[i];
-    if (entry.state == nullptr || (pass.only != nullptr && pass.only != &entry)) continue;
+    if (entry.state == nullptr) continue;
     const at::Tensor& grad = grad_of(entry.param);
     if (!grad.defined()) continue;
     const bool on_cpu = entry.param.is_cpu();
     if (!on_cpu || entry.data == nullptr || entry.data != data_of(entry.param))
       make_row(group, i, slot_count, kept, *this, options, kernels);
+    if (kept != nullptr && (kept->rounding == "stochastic" || kept->states == "8bit"))
+      entry.noise = mix(mix(static_cast<std::uint64_t>(kept->seed) ^ mix(entry.number)) +
+                        static_cast<std::uint64_t>(entry.state->step));
     if (grad.unsafeGetTensorImpl()->is_sparse() || grad.unsafeGetTensorImpl()->is_sparse_compressed()) {
       if (!takes_sparse())
         throw std::invalid_argument(fmt::format(
@@ -117,9 +123,7 @@ ElementwiseMethod::Split ElementwiseMethod::split(Group& group, const AnyOptions
       parts.kept.push_back(at::empty_like(entry.param).copy_(grad));
       row.grad = parts.kept.back().unsafeGetTensorImpl()->data();
     }
-    if (kept != nullptr && kept->rounding == "stochastic")
-      row.noise = mix(mix(static_cast<std::uint64_t>(kept->seed) ^ mix(entry.number)) +
-                      static_cast<std::uint64_t>(entry.state->step));
+    row.noise = entry.noise;
     parts.engine.push_back(i);
   }
   return parts;
@@ -135,13 +139,15 @@ void ElementwiseMethod::add_to(Bucket& bucket, const Entry& entry, std::size_t s
   for (std::size_t k = 0; k < slot_count; ++k)
     if (entry.state->slots[k].defined()) bucket.slots[k].tensors.push_back(real(entry.state->slots[k]));
   bucket.states.push_back(entry.state);
+  bucket.noise.push_back(entry.noise);
 }
 
 bool ElementwiseMethod::same_kind(const Bucket& bucket, const Entry& entry) {
   const at::Tensor& param = bucket.params.tensors.front();
   if (param.device() != entry.param.device()) return false;
   if (bucket.states.front()->slots.size() != entry.state->slots.size()) return false;
-  const auto type = entry.param.is_complex() ? c10::toRealValueType(entry.param.scalar_type()) : entry.param.scalar_type();
+  const auto type =
+      entry.param.is_complex() ? c10::toRealValueType(entry.param.scalar_type()) : entry.param.scalar_type();
   if (param.scalar_type() != type) return false;
   for (std::size_t k = 0; k < entry.state->slots.size(); ++k) {
     const at::Tensor& a = bucket.states.front()->slots[k];
@@ -190,7 +196,6 @@ void ElementwiseMethod::share_progress(Bucket& bucket) {
     if (state == &first) continue;
     ++state->step;
     state->device_step = first.device_step;
-    state->device_scalars = first.device_scalars;
   }
 }
 

@@ -22,7 +22,8 @@ struct Bucket {
   std::vector<lists::Lists> slots;
   std::vector<at::Tensor> steps;  ///< Device steps, for fused kernels.
   std::vector<ParamState*> states;
-  std::vector<at::Tensor> changed;  ///< What the step changes, where it may be taken back.
+  std::vector<std::uint64_t> noise;  ///< Keys of stochastic rounding.
+  std::vector<at::Tensor> changed;   ///< What the step changes, where it may be taken back.
 };
 
 /// The steps of a bucket on its device, counted up by one; for LibTorch's fused kernels.
@@ -35,7 +36,7 @@ std::optional<at::Tensor> device_found_inf(const Pass& pass);
 
 /// The storage of Storage.h for lists of tensors: parameters, gradients and state in float while a rule works on them,
 /// then rounded and folded back. What the engine's kernels do a vector at a time costs temporaries here (one float copy
-/// of the bucket); stochastic rounding draws from the device's own random stream.
+/// of the bucket); the noise of stochastic rounding is the engine's.
 class StoredLists {
  public:
   StoredLists(Bucket& bucket, const Storage& storage, const std::vector<Slot>& slots);
@@ -113,7 +114,7 @@ class Elementwise : public ElementwiseMethod {
       Traits::initialise(state, param, of(options));
   }
   [[nodiscard]] bool takes_sparse() const override { return has_sparse; }
-  [[nodiscard]] bool masks_on(const at::Device& device) const override { return device.is_cuda(); }
+  [[nodiscard]] bool masks_on(const at::Device& device) const override { return !device.is_cpu(); }
 
   void step(Group& group, AnyOptions& any, const Pass& pass) override {
     const Options& options = of(any);
@@ -137,8 +138,7 @@ class Elementwise : public ElementwiseMethod {
 
   static Coefficients next(const Options& options, ParamState& state, double inverse_scale) {
     ++state.step;
-    Coefficients c =
-        Traits::template coefficients<double>(options, static_cast<double>(state.step), state.scalars);
+    Coefficients c = Traits::template coefficients<double>(options, static_cast<double>(state.step), state.scalars);
     c.grad_factor = (options.maximize ? -1.0 : 1.0) * inverse_scale;
     return c;
   }
@@ -215,7 +215,8 @@ class Elementwise : public ElementwiseMethod {
   }
 
   static void unscale(Bucket& bucket, const Pass& pass, double factor) {
-    if (pass.device_scale.defined()) bucket.grads = {at::_foreach_mul(bucket.grads.tensors, pass.device_scale.reciprocal())};
+    if (pass.device_scale.defined())
+      bucket.grads = {at::_foreach_mul(bucket.grads.tensors, pass.device_scale.reciprocal())};
     if (factor != 1) mul_(bucket.grads, factor);
   }
 

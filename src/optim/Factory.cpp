@@ -125,6 +125,9 @@ const std::vector<Kind>& kinds() {
   return all;
 }
 
+// Of names: what a message begins with that does not say yet where its setting stands.
+const std::string letters = "abcdefghijklmnopqrstuvwxyz_0123456789";
+
 }  // namespace
 
 const std::vector<std::string>& optimizer_kinds() {
@@ -143,9 +146,12 @@ std::unique_ptr<torch::optim::Optimizer> make_optimizer(const core::Config& tabl
     return found->make(table, model);
   } catch (const std::invalid_argument& error) {
     const std::string message = error.what();
-    const std::string where = table.where("kind");
-    if (message.starts_with(where.substr(0, where.find(':') + 1))) throw;  // says already where
-    throw std::invalid_argument(where + ": " + message);
+    const auto colon = message.find(": ");
+    const bool located = message.substr(0, colon).find_first_not_of(letters + ":") != std::string::npos;
+    if (located || colon == std::string::npos) throw;
+    // "adamw: betas[1] must be …" is about betas.
+    const std::string key = message.substr(colon + 2, message.find_first_not_of(letters, colon + 2) - colon - 2);
+    throw std::invalid_argument(table.where(table.has(key) ? key : "kind") + ": " + message);
   }
 }
 

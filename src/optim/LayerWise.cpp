@@ -25,9 +25,8 @@ struct NormCoefficientsOf {
 
 template <class Options, class Real>
 NormCoefficientsOf<Real> bias_corrections(const Options& o, const Real& step) {
-  return {.grad_factor = 1,
-          .bias1 = 1 - power(o.betas[0], step),
-          .bias2_root = square_root(1 - power(o.betas[1], step))};
+  return {
+      .grad_factor = 1, .bias1 = 1 - power(o.betas[0], step), .bias2_root = square_root(1 - power(o.betas[1], step))};
 }
 
 struct FactorOnly {

@@ -26,6 +26,7 @@ struct Entry {
   const void* data = nullptr;
   engine::Kernel kernel = nullptr;
   std::uint64_t number = 0;  ///< Its place among all the optimizer's parameters.
+  std::uint64_t noise = 0;   ///< Stochastic rounding: key of this parameter and step.
 };
 
 struct Group {

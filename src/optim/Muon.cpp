@@ -58,7 +58,8 @@ struct MuonTraits {
           param.dim()));
   }
   template <class Real>
-  static void update(const at::Tensor& param, const at::Tensor& grad, ParamState& state, const Options& o, const Real&) {
+  static void update(const at::Tensor& param, const at::Tensor& grad, ParamState& state, const Options& o,
+                     const Real&) {
     at::Tensor& buffer = state.slots[momentum_slot];
     buffer.lerp_(grad, 1 - o.momentum);
     const at::Tensor direction = orthogonal(o.nesterov ? grad.lerp(buffer, o.momentum) : buffer, o);

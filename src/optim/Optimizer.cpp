@@ -1,9 +1,9 @@
 #include "athanor/optim/Optimizer.h"
 
+#include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
-#include <ATen/ATen.h>
 
 #include <stdexcept>
 #include <unordered_set>
@@ -211,7 +211,8 @@ void Optimizer::step(const Scaling& scaling) {
     bool waits = false;
     for (const auto& group : groups_)
       for (const auto& entry : group->entries)
-        waits = waits || (entry.state != nullptr && !(method_->masks_on(entry.param.device()) && dense_grad(entry.param)));
+        waits =
+            waits || (entry.state != nullptr && !(method_->masks_on(entry.param.device()) && dense_grad(entry.param)));
     if (!scaling.found_inf.is_cpu() && !waits) {
       pass.device_found_inf = scaling.found_inf;
     } else if (scaling.found_inf.item<float>() != 0) {

@@ -26,7 +26,7 @@ class PerTensor : public Method {
   void initialise(ParamState& state, const at::Tensor& param, const AnyOptions& options) const override {
     Traits::initialise(state, param, of(options));
   }
-  [[nodiscard]] bool masks_on(const at::Device& device) const override { return device.is_cuda(); }
+  [[nodiscard]] bool masks_on(const at::Device& device) const override { return !device.is_cpu(); }
   void step(Group& group, AnyOptions& any, const Pass& pass) override {
     const Options& options = of(any);
     for (const auto& entry : group.entries) {

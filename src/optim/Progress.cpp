@@ -19,26 +19,27 @@ at::ScalarType integer_of(at::ScalarType type) {
 }  // namespace
 
 Progress<at::Tensor> coming_step(ParamState& state, const at::Device& device) {
-  const auto number = [&](double value) { return at::full({}, value, at::TensorOptions(at::kDouble).device(device)); };
-  if (!state.device_step.defined()) state.device_step = number(static_cast<double>(state.step));
-  if (state.device_scalars.size() != state.scalars.size()) {
-    state.device_scalars.clear();
-    for (const double scalar : state.scalars) state.device_scalars.push_back(number(scalar));
+  at::Tensor& now = state.device_step;
+  const auto count = static_cast<std::int64_t>(1 + state.scalars.size());
+  if (!now.defined() || now.numel() != count || now.scalar_type() != at::kDouble) {
+    std::vector<double> numbers = {static_cast<double>(state.step)};
+    numbers.insert(numbers.end(), state.scalars.begin(), state.scalars.end());
+    at::Tensor counted = at::tensor(numbers, at::kDouble).to(device);
+    if (now.defined()) counted.narrow(0, 0, 1).copy_(now);  // a fused kernel has counted so far
+    now = counted;
   }
-  return {state.device_step + 1, state.device_scalars};
+  Progress<at::Tensor> coming{now[0] + 1, {}};
+  for (std::int64_t i = 1; i < count; ++i) coming.scalars.push_back(now[i]);
+  return coming;
 }
 
 void keep_progress(ParamState& state, const Progress<at::Tensor>& now, const at::Tensor& found_inf) {
   ++state.step;  // steps tried; the device has those that were made
-  if (!found_inf.defined()) {
-    state.device_step = now.step;
-    state.device_scalars = now.scalars;
-    return;
-  }
-  const at::Tensor overflow = found_inf.ne(0);
-  state.device_step = at::where(overflow, state.device_step, now.step);
-  for (std::size_t i = 0; i < now.scalars.size(); ++i)
-    state.device_scalars[i] = at::where(overflow, state.device_scalars[i], now.scalars[i]);
+  std::vector<at::Tensor> numbers = {now.step};
+  numbers.insert(numbers.end(), now.scalars.begin(), now.scalars.end());
+  const at::Tensor made = at::stack(numbers);
+  // Exact where the weight is 0 or 1.
+  state.device_step = found_inf.defined() ? at::lerp(made, state.device_step, found_inf.ne(0).to(at::kDouble)) : made;
 }
 
 Undo::Undo(const std::vector<at::Tensor>& tensors, const at::Tensor& found_inf) : found_inf_(found_inf) {

@@ -83,8 +83,8 @@ Progress<at::Tensor> coming_step(ParamState& state, const at::Device& device);
 /// Makes it the state's own, unless found_inf (may be undefined) is not 0.
 void keep_progress(ParamState& state, const Progress<at::Tensor>& now, const at::Tensor& found_inf);
 
-/// Keeps tensors as they are where the gradient scaler found an overflow, and lets the device alone decide: copies them,
-/// and puts the copies back bit by bit, in three operations over all tensors of a dtype. Costs a copy of them.
+/// Keeps tensors as they are where the gradient scaler found an overflow, and lets the device alone decide: copies
+/// them, and puts the copies back bit by bit, in three operations over all tensors of a dtype. Costs a copy of them.
 class Undo {
  public:
   /// With found_inf undefined it does nothing.

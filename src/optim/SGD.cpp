@@ -33,8 +33,7 @@ struct SgdTraits {
             .lr = o.lr};
   }
   template <class C>
-  static void update(lists::Lists& params, lists::Lists& grads, lists::Lists* slots, const Options& o,
-                     const C& c) {
+  static void update(lists::Lists& params, lists::Lists& grads, lists::Lists* slots, const Options& o, const C& c) {
     if (o.momentum != 0) {
       lists::SgdMomentumRule::update(params, grads, slots, c);
     } else {

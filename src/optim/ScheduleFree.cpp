@@ -71,8 +71,7 @@ struct ScheduleFreeAdamwTraits {
             .step_size = rate};
   }
   template <class C>
-  static void update(lists::Lists& params, lists::Lists& grads, lists::Lists* s, const Options&,
-                     const C& c) {
+  static void update(lists::Lists& params, lists::Lists& grads, lists::Lists* s, const Options&, const C& c) {
     lists::ScheduleFreeAdamwRule::update(params, grads, s, c);
   }
 };
@@ -109,8 +108,7 @@ struct ScheduleFreeSgdTraits {
             .step_size = rate};
   }
   template <class C>
-  static void update(lists::Lists& params, lists::Lists& grads, lists::Lists* s, const Options&,
-                     const C& c) {
+  static void update(lists::Lists& params, lists::Lists& grads, lists::Lists* s, const Options&, const C& c) {
     lists::ScheduleFreeSgdRule::update(params, grads, s, c);
   }
 };

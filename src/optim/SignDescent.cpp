@@ -35,8 +35,7 @@ struct LionTraits {
             .lr = o.lr};
   }
   template <class C>
-  static void update(lists::Lists& params, lists::Lists& grads, lists::Lists* s, const Options&,
-                     const C& c) {
+  static void update(lists::Lists& params, lists::Lists& grads, lists::Lists* s, const Options&, const C& c) {
     lists::LionRule::update(params, grads, s, c);
   }
 };
@@ -61,8 +60,7 @@ struct RpropTraits {
             .step_max = o.step_sizes[1]};
   }
   template <class C>
-  static void update(lists::Lists& params, lists::Lists& grads, lists::Lists* s, const Options&,
-                     const C& c) {
+  static void update(lists::Lists& params, lists::Lists& grads, lists::Lists* s, const Options&, const C& c) {
     lists::RpropRule::update(params, grads, s, c);
   }
 };
@@ -91,8 +89,7 @@ struct AsgdTraits {
     return c;
   }
   template <class C>
-  static void update(lists::Lists& params, lists::Lists& grads, lists::Lists* s, const Options&,
-                     const C& c) {
+  static void update(lists::Lists& params, lists::Lists& grads, lists::Lists* s, const Options&, const C& c) {
     lists::AsgdRule::update(params, grads, s, c);
   }
 };

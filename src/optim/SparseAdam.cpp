@@ -19,7 +19,8 @@ struct SparseAdamTraits {
   static void initialise(ParamState&, const at::Tensor&, const Options&) {}
 
   template <class Real>
-  static void update(const at::Tensor& param, const at::Tensor& given, ParamState& state, const Options& o, const Real& step) {
+  static void update(const at::Tensor& param, const at::Tensor& given, ParamState& state, const Options& o,
+                     const Real& step) {
     const at::Tensor grad = given.coalesce();  // the update is not linear, so each row must be there once
     const at::Tensor values = grad._values();
     if (values.numel() == 0) return;

@@ -1,8 +1,8 @@
 #include "athanor/optim/State.h"
 
+#include <ATen/ATen.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
-#include <ATen/ATen.h>
 
 #include <map>
 #include <stdexcept>
@@ -177,17 +177,19 @@ State state_of(const torch::optim::Optimizer& optimizer, const std::vector<std::
     if (found == optimizer.state().end()) continue;
     const auto& state = static_cast<const ParamState&>(*found->second);
     const std::string prefix = "state." + named.name + ".";
-    const double step =
-        state.device_step.defined() ? state.device_step.item<double>() : static_cast<double>(state.step);
+    const at::Tensor counted =
+        state.device_step.defined() ? state.device_step.to(at::kCPU, at::kDouble).view({-1}) : at::Tensor();
+    const double step = counted.defined() ? counted[0].item<double>() : static_cast<double>(state.step);
     steps.back() = static_cast<std::int64_t>(step);
     if (own.has_step()) result.tensors.emplace_back(prefix + "step", number(step));
     for (std::size_t k = 0; k < state.slots.size(); ++k)
       if (state.slots[k].defined()) result.tensors.emplace_back(prefix + slot_names[k], state.slots[k]);
     for (std::size_t k = 0; k < state.scalars.size(); ++k) {
-      const bool on_device = k < state.device_scalars.size();
+      const auto i = static_cast<std::int64_t>(k) + 1;
+      const bool on_device = counted.defined() && i < counted.numel();
       result.tensors.emplace_back(
           prefix + scalar_names[k],
-          at::scalar_tensor(on_device ? state.device_scalars[k].item<double>() : state.scalars[k], at::kDouble));
+          at::scalar_tensor(on_device ? counted[i].item<double>() : state.scalars[k], at::kDouble));
     }
   }
   result.scalars["kind"] = own.kind();

@@ -55,10 +55,7 @@ struct ParamState final : torch::optim::OptimizerParamState {
   std::int64_t step = 0;          ///< Updates made so far.
   std::vector<at::Tensor> slots;  ///< In the order of Optimizer::slot_names(); undefined where a setting needs it not.
   std::vector<double> scalars;    ///< In the order of Optimizer::scalar_names().
-  /// Both on the parameter's device, where the device counts (fused kernels, and any kind with a gradient scaler on a
-  /// GPU): steps made, where `step` has the steps tried.
-  at::Tensor device_step;
-  std::vector<at::Tensor> device_scalars;
+  at::Tensor device_step;         ///< Where the device counts: steps made, then the scalars; `step` has those tried.
 
   std::unique_ptr<torch::optim::OptimizerParamState> clone() const override;
 };
@@ -80,8 +77,8 @@ class Optimizer : public torch::optim::Optimizer {
 
   at::Tensor step(LossClosure closure = nullptr) override;
   /// The step of amp::GradScaler: unscaling and the check for overflow are part of the same pass. On a GPU nothing
-  /// waits for the device: fused kernels (adam, adamw, sgd, adagrad) skip by themselves, the others are undone by the
-  /// device where found_inf is not 0, which costs a copy of some tensors at a time. Sparse gradients make it wait.
+  /// waits for the device: fused kernels (adam, adamw, sgd, adagrad) skip, the others are undone by the device where
+  /// found_inf is not 0, for a copy of some tensors at a time. Sparse gradients make it wait.
   void step(const Scaling& scaling);
   /// Updates one parameter only: its gradient is complete while others are not (see step_in_backward).
   void step_parameter(const at::Tensor& parameter);

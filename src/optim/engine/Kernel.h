@@ -16,6 +16,11 @@ struct Row {
   std::uint64_t noise = 0;             ///< Stochastic rounding: key of this parameter and step.
 };
 
+/// The key of an 8-bit slot's noise: another than its neighbour's and the parameter's own.
+constexpr std::uint64_t slot_noise(std::uint64_t noise, int slot) {
+  return noise ^ (0x9E3779B97F4A7C15U * (static_cast<std::uint64_t>(slot) + 1));
+}
+
 /// Updates elements [begin, end) of a row.
 using Kernel = void (*)(const Row& row, std::int64_t begin, std::int64_t end);
 

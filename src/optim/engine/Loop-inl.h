@@ -12,6 +12,7 @@
 #include "hwy/highway.h"
 #include "optim/engine/Kernel.h"
 #include "optim/engine/Memory-inl.h"
+#include "optim/engine/Noise-inl.h"
 #include "optim/engine/Quantise-inl.h"
 #include "optim/engine/Value-inl.h"
 
@@ -32,18 +33,10 @@ struct Nearest : Memory {
 };
 
 struct Stochastic : Nearest<Bf16> {
-  // 16 random bits for each element: a mix of (key, element) that passes for noise (Murmur3's finaliser), so a resumed
-  // run draws the same bits.
   template <class D>
   static HWY_INLINE void store_param(D d, hn::Vec<D> value, const engine::Row& row, std::int64_t i,
                                      std::int64_t element) {
-    const hn::RebindToUnsigned<D> d32;
-    auto x = hn::Xor(hn::Iota(d32, static_cast<std::uint32_t>(element)),
-                     hn::Set(d32, static_cast<std::uint32_t>(row.noise)));
-    x = hn::Mul(hn::Xor(x, hn::ShiftRight<16>(x)), hn::Set(d32, 0x85EBCA6Bu));
-    x = hn::Xor(x, hn::Set(d32, static_cast<std::uint32_t>(row.noise >> 32)));
-    x = hn::Mul(hn::Xor(x, hn::ShiftRight<13>(x)), hn::Set(d32, 0xC2B2AE35u));
-    store_carry(d, value, hn::ShiftRight<16>(x), row.param, i);
+    store_carry(d, value, noise(hn::RebindToUnsigned<D>(), row.noise, element), row.param, i);
   }
 };
 
@@ -146,7 +139,8 @@ void update_8bit(const engine::Row& row, std::int64_t begin, std::int64_t end) {
     update_range<Rule, Param, Plain<float>>(block, 0, count, at);
     for (int k = 0; k < Rule::slots; ++k)
       row.scales[place<Rule>(k)][at / quantise_block] =
-          fold(unfolded[k], Rule::positive[k], static_cast<std::uint8_t*>(row.slots[place<Rule>(k)]) + at, count);
+          fold(unfolded[k], Rule::positive[k], static_cast<std::uint8_t*>(row.slots[place<Rule>(k)]) + at, count,
+               engine::slot_noise(row.noise, place<Rule>(k)), at);
   }
 }
 

@@ -10,6 +10,7 @@
 
 #include "hwy/highway.h"
 #include "optim/engine/Codebook.h"
+#include "optim/engine/Noise-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace athanor::optim::HWY_NAMESPACE {
@@ -43,8 +44,11 @@ inline HWY_NOINLINE void unfold(const std::uint8_t* codes, float scale, bool pos
   }
 }
 
-/// Numbers to codes; returns the block's largest magnitude. Numbers past `count` are overwritten with 0.
-inline HWY_NOINLINE float fold(float* numbers, bool positive, std::uint8_t* codes, std::int64_t count) {
+/// Numbers to codes; returns the block's largest magnitude. Numbers past `count` are overwritten with 0. Rounded up or
+/// down at random, right in the mean: what a moving average changes in a step is a small part of the distance between
+/// codes, and to the nearest it would be lost. `element` is the first number's place in the tensor.
+inline HWY_NOINLINE float fold(float* numbers, bool positive, std::uint8_t* codes, std::int64_t count,
+                               std::uint64_t key, std::int64_t element) {
   const QuantiseTag d;
   const hn::RebindToSigned<QuantiseTag> i32;
   const hn::RebindToUnsigned<QuantiseTag> u32;
@@ -63,15 +67,22 @@ inline HWY_NOINLINE float fold(float* numbers, bool positive, std::uint8_t* code
   const auto lowest = hn::Set(i32, (127 - engine::Codebook::binades) << 7);
   const auto last = hn::Set(i32, engine::Codebook::buckets - 1);
   const auto sign_mask = hn::Set(u32, positive ? 0u : 0x80u);
+  const auto one = hn::Set(i32, 1);
   alignas(64) std::uint8_t folded[quantise_block];
   for (std::size_t i = 0; i < block; i += hn::Lanes(d)) {
     const auto number = hn::Load(d, numbers + i);
     const auto part = hn::Abs(hn::Div(number, divisor));
     const auto leading = hn::Sub(hn::BitCast(i32, hn::ShiftRight<16>(hn::BitCast(u32, part))), lowest);
     const auto bucket = hn::Min(hn::Max(leading, hn::Zero(i32)), last);
-    const auto code = hn::GatherIndex(i32, book.first.data(), bucket);
-    const auto limit = hn::GatherIndex(d, book.limits.data(), code);
-    const auto up = hn::IfThenElseZero(hn::RebindMask(i32, hn::Ge(part, limit)), hn::Set(i32, 1));
+    const auto first = hn::GatherIndex(i32, book.first.data(), bucket);
+    const auto next = hn::Ge(part, hn::GatherIndex(d, book.values.data() + 1, first));
+    const auto code = hn::Add(first, hn::IfThenElseZero(hn::RebindMask(i32, next), one));
+    const auto below = hn::GatherIndex(d, book.values.data(), code);
+    const auto above = hn::GatherIndex(d, book.values.data() + 1, code);
+    const auto bits = hn::BitCast(i32, noise(u32, key, element + static_cast<std::int64_t>(i)));
+    const auto chance = hn::MulAdd(hn::ConvertTo(d, bits), hn::Set(d, 0x1p-16F), hn::Set(d, 0x1p-17F));
+    const auto rises = hn::Lt(hn::Mul(chance, hn::Sub(above, below)), hn::Sub(part, below));
+    const auto up = hn::IfThenElseZero(hn::RebindMask(i32, rises), one);
     const auto sign = hn::And(hn::ShiftRight<24>(hn::BitCast(u32, number)), sign_mask);
     const auto whole = hn::Or(hn::BitCast(u32, hn::Add(code, up)), sign);
     hn::StoreU(hn::DemoteTo(u8, hn::BitCast(i32, whole)), u8, folded + i);

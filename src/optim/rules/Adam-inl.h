@@ -1,6 +1,6 @@
 // Update rules, written once: for vectors (engine/Value-inl.h, inside each instruction set's namespace) and for lists
-// of tensors (engine/Lists.h). The includer gives the namespace, so there is no include guard. C is Coefficients, or for
-// lists the same with tensors where a number depends on the step.
+// of tensors (engine/Lists.h). The includer gives the namespace, so there is no include guard. C is Coefficients, or
+// for lists the same with tensors where a number depends on the step.
 
 struct AdamRule {
   using Coefficients = AdamCoefficients;

@@ -2,9 +2,10 @@
 
 namespace athanor::optim {
 
-// The numbers an update rule takes from settings and step, computed once for all tensors at the same step. `grad_factor`
-// is 1, or -1 to maximize, over the gradient scaler's scale. Those that depend on the step are of type Real: double, or a
-// tensor where the device alone knows the step (Progress.h). In doubles only, two are the same when their bytes are.
+// The numbers an update rule takes from settings and step, computed once for all tensors at the same step.
+// `grad_factor` is 1, or -1 to maximize, over the gradient scaler's scale. Those that depend on the step are of type
+// Real: double, or a tensor where the device alone knows the step (Progress.h). In doubles only, two are the same when
+// their bytes are.
 
 template <class Real>
 struct AdamCoefficientsOf {
