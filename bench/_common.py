@@ -25,10 +25,11 @@ def interleaved(contestants, rounds, warmup=1):
 
 
 def claim(text, ours, peer, peer_name, unit="s", goal=1.0, met=None):
-    """`goal`: the largest ratio of ours to the peer's that keeps the promise; or a text that says it, with `met`."""
+    """`goal`: the largest ratio of ours to the peer's that keeps the promise; or a text that says it, with `met`; or None,
+    where the row is a comparison for the reader, neither won nor lost."""
     ratio = ours / peer
     return {"claim": text, "ours": ours, "peer": peer, "peer_name": peer_name, "unit": unit, "ratio": ratio,
-            "goal": goal, "met": ratio <= goal if met is None else met}
+            "goal": goal, "met": None if goal is None else ratio <= goal if met is None else met}
 
 
 def fill(page, mark, text):
@@ -48,5 +49,6 @@ def write(topic, claims):
         json.dump(claims, file, indent=1)
         file.write("\n")
     for one in claims:
+        verdict = "" if one["goal"] is None else f" (goal {one['goal']}) {'met' if one['met'] else 'NOT met'}"
         print(f"{one['claim']}: ours {one['ours']:.4g} {one['unit']}, {one['peer_name']} {one['peer']:.4g}, "
-              f"ratio {one['ratio']:.3g} (goal {one['goal']}) {'met' if one['met'] else 'NOT met'}")
+              f"ratio {one['ratio']:.3g}{verdict}")
