@@ -37,7 +37,9 @@ bool of_the_machinery(std::string_view function) {
 }
 
 std::string text_of(const torch::unwind::Frame& frame) {
-  const auto function = frame.funcname.substr(0, frame.funcname.find('('));
+  // "auto main::{lambda(torch::Device, auto:1&)#1}::operator()" is in main.
+  auto function = frame.funcname.substr(0, std::min(frame.funcname.find('('), frame.funcname.find("::{lambda")));
+  if (function.starts_with("auto ")) function.erase(0, 5);
   if (frame.filename.empty() || frame.filename.starts_with("??") || frame.lineno == 0) return function;
   return fmt::format("{}:{} in {}", std::filesystem::path(frame.filename).filename().string(), frame.lineno, function);
 }
