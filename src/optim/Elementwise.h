@@ -35,22 +35,45 @@ std::optional<at::Tensor> device_scale(const Bucket& bucket, const Pass& pass);
 std::optional<at::Tensor> device_found_inf(const Pass& pass);
 
 /// The storage of Storage.h for lists of tensors: parameters, gradients and state in float while a rule works on them,
-/// then rounded and folded back. What the engine's kernels do a vector at a time costs temporaries here (one float copy
-/// of the bucket); the noise of stochastic rounding is the engine's.
+/// then rounded and folded back. What the engine's kernels do a vector at a time costs temporaries here, so the bucket
+/// is cut into stretches and a few of them taken at a time; the noise of stochastic rounding is the engine's.
 class StoredLists {
  public:
-  StoredLists(Bucket& bucket, const Storage& storage, const std::vector<Slot>& slots);
-  void write_back();
+  StoredLists(const Bucket& bucket, const Storage& storage, const std::vector<Slot>& slots);
 
-  lists::Lists params, grads;
-  std::vector<lists::Lists> slots;
+  /// Calls rule(params, grads, slots) on every stretch, and keeps what it makes of them.
+  template <class Rule>
+  void apply(const Rule& rule) const {
+    for (const auto& stretches : batches_) {
+      Floats now = unfolded(stretches);
+      rule(now.params, now.grads, now.slots.data());
+      fold_back(stretches, now);
+    }
+    for (const auto& [param, in_order] : gaps_) param.copy_(in_order);
+  }
 
  private:
-  Bucket& bucket_;
+  /// Elements of one parameter that follow each other in memory, with what is kept for them.
+  struct Stretch {
+    at::Tensor param, grad, lost;
+    std::vector<at::Tensor> slots, scales;
+    std::uint64_t noise = 0;
+    std::int64_t first = 0;  // element of the parameter
+  };
+  struct Floats {
+    lists::Lists params, grads;
+    std::vector<lists::Lists> slots;
+  };
+  void cut(const Bucket& bucket, std::size_t i);
+  [[nodiscard]] Floats unfolded(const std::vector<Stretch>& stretches) const;
+  void fold_back(const std::vector<Stretch>& stretches, const Floats& now) const;
+
   const Storage& storage_;
-  std::size_t slot_count_;
+  bool borrowed_;
   std::vector<bool> folded_;    // by slot
   std::vector<bool> positive_;  // by slot
+  std::vector<std::vector<Stretch>> batches_;
+  std::vector<std::pair<at::Tensor, at::Tensor>> gaps_;  // parameters with gaps in memory, and a copy without
 };
 
 /// The type-independent half of Elementwise: which entries take part and how. Elementwise.cpp.
@@ -237,9 +260,10 @@ class Elementwise : public ElementwiseMethod {
       if constexpr (requires { options.storage; }) {
         const at::ScalarType type = bucket.params.tensors.front().scalar_type();
         if (type == at::kFloat || type == at::kBFloat16) {
-          StoredLists stored(bucket, options.storage, Traits::slots(options));
-          Traits::update(stored.params, stored.grads, stored.slots.data(), options, coefficients);
-          return stored.write_back();
+          return StoredLists(bucket, options.storage, Traits::slots(options))
+              .apply([&](lists::Lists& params, lists::Lists& grads, lists::Lists* slots) {
+                Traits::update(params, grads, slots, options, coefficients);
+              });
         }
       }
     }

@@ -7,6 +7,11 @@ namespace {
 
 using engine::quantise_block;
 
+// So many elements at a time: a few hundred MB of temporaries at most, and still long enough that a GPU is not kept
+// waiting for its next kernel.
+constexpr std::int64_t kAtATime = 1 << 22;
+static_assert(kAtATime % quantise_block == 0);
+
 const engine::Codebook& book_of(bool positive) {
   return positive ? engine::positive_codebook() : engine::signed_codebook();
 }
@@ -25,11 +30,12 @@ at::Tensor table(bool positive, const at::Device& device) {
 }
 
 // engine/Noise-inl.h in LibTorch's operators: 16 bits an element, in the order of memory.
-at::Tensor noise(std::uint64_t key, std::int64_t count, const at::Device& device) {
+at::Tensor noise(std::uint64_t key, std::int64_t first, std::int64_t count, const at::Device& device) {
   constexpr std::int64_t all = 0xFFFFFFFF;
   const auto low = static_cast<std::int64_t>(key & 0xFFFFFFFFU);
   const auto high = static_cast<std::int64_t>(key >> 32);
-  at::Tensor x = at::arange(count, at::TensorOptions(at::kLong).device(device)).bitwise_and_(all).bitwise_xor_(low);
+  at::Tensor x = at::arange(first, first + count, at::TensorOptions(at::kLong).device(device));
+  x.bitwise_and_(all).bitwise_xor_(low);
   x.bitwise_xor_(x.bitwise_right_shift(16)).mul_(0x85EBCA6B).bitwise_and_(all).bitwise_xor_(high);
   x.bitwise_xor_(x.bitwise_right_shift(13)).mul_(0xC2B2AE35).bitwise_and_(all);
   return x.bitwise_right_shift_(16);
@@ -41,17 +47,14 @@ at::Tensor blocks(const at::Tensor& flat) {
   return at::constant_pad_nd(flat, {0, missing}).view({-1, quantise_block});
 }
 
-at::Tensor unfold(const at::Tensor& codes, const at::Tensor& scales, bool positive, const at::Tensor& like) {
+at::Tensor unfold(const at::Tensor& codes, const at::Tensor& scales, bool positive) {
   const at::Tensor values = table(positive, codes.device()).index({codes.to(at::kLong)});
-  const at::Tensor flat = (blocks(values) * scales.unsqueeze(1)).view({-1}).narrow(0, 0, like.numel());
-  // Codes are in the order of memory, as the engine has them.
-  at::Tensor result = at::empty_like(like, like.options().dtype(at::kFloat));
-  result.as_strided({like.numel()}, {1}).copy_(flat);
-  return result;
+  return (blocks(values) * scales.unsqueeze(1)).view({-1}).narrow(0, 0, codes.numel());
 }
 
-void fold(const at::Tensor& values, at::Tensor& codes, at::Tensor& scales, bool positive, std::uint64_t key) {
-  const at::Tensor rows = blocks(values.as_strided({values.numel()}, {1}));
+void fold(const at::Tensor& values, const at::Tensor& codes, const at::Tensor& scales, bool positive, std::uint64_t key,
+          std::int64_t first) {
+  const at::Tensor rows = blocks(values);
   const at::Tensor largest = rows.abs().amax(1);
   const at::Tensor signed_parts =
       (rows / at::where(largest > 0, largest, at::ones_like(largest)).unsqueeze(1)).view({-1});
@@ -60,7 +63,7 @@ void fold(const at::Tensor& values, at::Tensor& codes, at::Tensor& scales, bool 
   const at::Tensor known = all.narrow(0, 0, book_of(positive).size);
   at::Tensor folded = at::bucketize(parts, known, /*out_int32=*/false, /*right=*/true).sub_(1).clamp_min_(0);
   const at::Tensor below = all.index({folded});
-  const at::Tensor chance = noise(key, parts.numel(), codes.device()).to(at::kFloat).mul_(0x1p-16).add_(0x1p-17);
+  const at::Tensor chance = noise(key, first, parts.numel(), codes.device()).to(at::kFloat).mul_(0x1p-16).add_(0x1p-17);
   folded += chance * (all.index({folded + 1}) - below) < parts - below;
   if (!positive) folded += signed_parts.signbit().to(at::kLong) * 128;
   codes.copy_(folded.narrow(0, 0, codes.numel()));
@@ -68,57 +71,98 @@ void fold(const at::Tensor& values, at::Tensor& codes, at::Tensor& scales, bool 
 }
 
 // Adds 16 random bits to those that bfloat16 has not, then cuts them off.
-void round_stochastically(const at::Tensor& value, const at::Tensor& param, std::uint64_t key) {
-  const at::Tensor flat = value.as_strided({value.numel()}, {1});
-  const at::Tensor carry = noise(key, value.numel(), value.device()).to(at::kInt);
-  at::Tensor rounded = at::empty_like(value);
-  rounded.as_strided({value.numel()}, {1})
-      .copy_((flat.view(at::kInt) + carry).bitwise_and(-(1 << 16)).view(at::kFloat));
-  param.copy_(at::where(value.isfinite(), rounded, value));
+at::Tensor rounded_stochastically(const at::Tensor& value, std::uint64_t key, std::int64_t first) {
+  const at::Tensor carry = noise(key, first, value.numel(), value.device()).to(at::kInt);
+  const at::Tensor rounded = (value.view(at::kInt) + carry).bitwise_and(-(1 << 16)).view(at::kFloat);
+  return at::where(value.isfinite(), rounded, value);
+}
+
+// In the order of memory, which is that of the codes.
+at::Tensor flat(const at::Tensor& dense) {
+  return dense.as_strided({dense.numel()}, {1});
+}
+
+at::Tensor laid_out_like(const at::Tensor& param, const at::Tensor& tensor) {
+  const bool is = tensor.is_non_overlapping_and_dense() && tensor.strides() == param.strides();
+  return is ? tensor : at::empty_like(param, tensor.options()).copy_(tensor);
 }
 
 }  // namespace
 
-StoredLists::StoredLists(Bucket& bucket, const Storage& storage, const std::vector<Slot>& names)
-    : slots(bucket.slots.size()), bucket_(bucket), storage_(storage), slot_count_(bucket.slots.size()) {
-  for (std::size_t i = 0; i < bucket.params.tensors.size(); ++i) {
-    at::Tensor param = bucket.params.tensors[i].to(at::kFloat);
-    const at::Tensor& lost = bucket.states[i]->slots[2 * slot_count_];
-    if (storage.rounding == "kahan" && lost.defined()) param = param + lost;
-    params.tensors.push_back(param);
-    grads.tensors.push_back(bucket.grads.tensors[i].to(at::kFloat));
-  }
-  // A float tensor's to(float) is itself.
-  grads.borrowed = bucket.grads.borrowed && bucket.params.tensors.front().scalar_type() == at::kFloat;
-  for (std::size_t k = 0; k < slot_count_; ++k) {
+StoredLists::StoredLists(const Bucket& bucket, const Storage& storage, const std::vector<Slot>& names)
+    : storage_(storage),
+      // A float tensor's to(float) is itself.
+      borrowed_(bucket.grads.borrowed && bucket.params.tensors.front().scalar_type() == at::kFloat) {
+  for (std::size_t k = 0; k < bucket.slots.size(); ++k) {
     const auto& kept = bucket.slots[k].tensors;
     folded_.push_back(!kept.empty() && kept.front().scalar_type() == at::kByte);
     positive_.push_back(names[k].name.ends_with("_sq"));
-    if (!folded_[k]) {
-      slots[k] = bucket.slots[k];
-      continue;
+  }
+  for (std::size_t i = 0; i < bucket.params.tensors.size(); ++i) cut(bucket, i);
+}
+
+void StoredLists::cut(const Bucket& bucket, std::size_t i) {
+  const at::Tensor& param = bucket.params.tensors[i];
+  const at::Tensor in_order = laid_out_like(param, param);
+  if (!in_order.is_same(param)) gaps_.emplace_back(param, in_order);
+  const at::Tensor values = flat(in_order), grads = flat(laid_out_like(in_order, bucket.grads.tensors[i]));
+  const auto& state = bucket.states[i]->slots;
+  const std::size_t count = bucket.slots.size();
+  for (std::int64_t first = 0; first == 0 || first < param.numel(); first += kAtATime) {
+    const std::int64_t length = std::min(kAtATime, param.numel() - first);
+    const auto part = [&](const at::Tensor& all) { return all.narrow(0, first, length); };
+    Stretch stretch;
+    stretch.param = part(values);
+    stretch.grad = part(grads);
+    stretch.noise = bucket.noise[i];
+    stretch.first = first;
+    if (storage_.rounding == "kahan" && state[2 * count].defined()) stretch.lost = part(flat(state[2 * count]));
+    for (std::size_t k = 0; k < count; ++k) {
+      const auto& kept = bucket.slots[k].tensors;
+      stretch.slots.push_back(kept.empty() ? at::Tensor() : part(flat(kept[i])));
+      stretch.scales.push_back(folded_[k] ? state[count + k].narrow(0, first / quantise_block,
+                                                                    (length + quantise_block - 1) / quantise_block)
+                                          : at::Tensor());
     }
-    for (std::size_t i = 0; i < kept.size(); ++i)
-      slots[k].tensors.push_back(
-          unfold(kept[i], bucket.states[i]->slots[slot_count_ + k], positive_[k], bucket.params.tensors[i]));
+    const auto fits = [&] {
+      std::int64_t elements = length;
+      for (const auto& other : batches_.back()) elements += other.param.numel();
+      return elements <= kAtATime;
+    };
+    if (batches_.empty() || !fits()) batches_.emplace_back();
+    batches_.back().push_back(std::move(stretch));
   }
 }
 
-void StoredLists::write_back() {
-  for (std::size_t k = 0; k < slot_count_; ++k)
-    for (std::size_t i = 0; folded_[k] && i < slots[k].tensors.size(); ++i)
-      fold(slots[k].tensors[i], bucket_.slots[k].tensors[i], bucket_.states[i]->slots[slot_count_ + k], positive_[k],
-           engine::slot_noise(bucket_.noise[i], static_cast<int>(k)));
-  if (bucket_.params.tensors.front().scalar_type() == at::kFloat) return;  // changed in place
-  for (std::size_t i = 0; i < params.tensors.size(); ++i) {
-    const at::Tensor& param = bucket_.params.tensors[i];
-    if (storage_.rounding == "stochastic") {
-      round_stochastically(params.tensors[i], param, bucket_.noise[i]);
-    } else {
-      param.copy_(params.tensors[i]);
+StoredLists::Floats StoredLists::unfolded(const std::vector<Stretch>& stretches) const {
+  Floats now;
+  now.slots.resize(folded_.size());
+  now.grads.borrowed = borrowed_;
+  for (const auto& stretch : stretches) {
+    const at::Tensor param = stretch.param.to(at::kFloat);
+    now.params.tensors.push_back(stretch.lost.defined() ? param + stretch.lost : param);
+    now.grads.tensors.push_back(stretch.grad.to(at::kFloat));
+    for (std::size_t k = 0; k < folded_.size(); ++k) {
+      const at::Tensor& kept = stretch.slots[k];
+      if (!kept.defined()) continue;
+      now.slots[k].tensors.push_back(folded_[k] ? unfold(kept, stretch.scales[k], positive_[k]) : kept);
     }
-    at::Tensor& lost = bucket_.states[i]->slots[2 * slot_count_];
-    if (storage_.rounding == "kahan" && lost.defined()) lost.copy_(params.tensors[i] - param);
+  }
+  return now;
+}
+
+void StoredLists::fold_back(const std::vector<Stretch>& stretches, const Floats& now) const {
+  for (std::size_t i = 0; i < stretches.size(); ++i) {
+    const Stretch& stretch = stretches[i];
+    for (std::size_t k = 0; k < folded_.size(); ++k)
+      if (folded_[k])
+        fold(now.slots[k].tensors[i], stretch.slots[k], stretch.scales[k], positive_[k],
+             engine::slot_noise(stretch.noise, static_cast<int>(k)), stretch.first);
+    if (stretch.param.scalar_type() == at::kFloat) continue;  // changed in place
+    const at::Tensor& value = now.params.tensors[i];
+    stretch.param.copy_(storage_.rounding == "stochastic" ? rounded_stochastically(value, stretch.noise, stretch.first)
+                                                          : value);
+    if (stretch.lost.defined()) stretch.lost.copy_(value - stretch.param);
   }
 }
 
