@@ -7,7 +7,8 @@
 namespace athanor::cli {
 namespace {
 
-constexpr const char* kTurns = "1000";  // a few microseconds; libgomp's own count is 300,000
+// Some tens of microseconds, which cover the pauses within a step; libgomp's own count is 300,000.
+constexpr const char* kTurns = "10000";
 
 }  // namespace
 
