@@ -9,7 +9,7 @@ import sys
 
 from _common import BUILD, SOURCE, claim, program, write
 
-CURVES, EIGHT_BIT = (100, 1500) if "--quick" not in sys.argv else (40, 200)
+CURVES, EIGHT_BIT = (100, 600) if "--quick" not in sys.argv else (40, 200)
 ADAMW = "loss of a small GPT at the end of a schedule, 8-bit AdamW, mean of three seeds"
 
 
