@@ -151,7 +151,9 @@ std::unique_ptr<torch::optim::Optimizer> make_optimizer(const core::Config& tabl
     if (located || colon == std::string::npos) throw;
     // "adamw: betas[1] must be …" is about betas.
     const std::string key = message.substr(colon + 2, message.find_first_not_of(letters, colon + 2) - colon - 2);
-    throw std::invalid_argument(table.where(table.has(key) ? key : "kind") + ": " + message);
+    std::string where = table.where(table.has(key) ? key : "kind");
+    if (!where.ends_with(':')) where += ':';
+    throw std::invalid_argument(where + " " + message);
   }
 }
 

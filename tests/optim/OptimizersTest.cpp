@@ -309,6 +309,17 @@ TEST(Optimizers, BadSettingsAreRefusedByName) {
   refused("kind = 'adamw'\nlayer_decay = 0.0", "layer_decay");
 }
 
+TEST(Optimizers, ASettingOfTheCommandLineIsRefusedAsThat) {
+  Net net;
+  const std::vector<std::string> overrides = {"eps=-1.0"};
+  try {
+    make_optimizer(core::Config::from_text("kind = 'adamw'", "test.toml", overrides), net);
+    FAIL() << "taken";
+  } catch (const std::invalid_argument& error) {
+    EXPECT_STREQ(error.what(), "--set eps: adamw: eps must be >= 0, got -1");
+  }
+}
+
 TEST(Optimizers, AParameterTwiceIsRefused) {
   const at::Tensor x = torch::zeros({2}, torch::requires_grad());
   EXPECT_THROW(SGD({x, x}, {.lr = 1}), std::invalid_argument);
