@@ -21,11 +21,13 @@ double evaluation(const schedule::Schedule& rate) {
   return seconds.count() / static_cast<double>(kCalls);
 }
 
-double stepping(std::size_t groups) {
+// `spread`: every group has a base rate of its own, as with a decay by layer.
+double stepping(std::size_t groups, double spread = 1.0) {
   std::vector<torch::optim::OptimizerParamGroup> all;
-  for (std::size_t i = 0; i < groups; ++i)
+  double lr = 1e-3;
+  for (std::size_t i = 0; i < groups; ++i, lr *= spread)
     all.emplace_back(std::vector<torch::Tensor>{torch::ones({1}, torch::requires_grad())},
-                     std::make_unique<torch::optim::SGDOptions>(1e-3));
+                     std::make_unique<torch::optim::SGDOptions>(lr));
   torch::optim::SGD optimizer(all, torch::optim::SGDOptions(1e-3));
   optim::Scheduler scheduler(optimizer, schedule::cosine_annealing({.t_max = 10'000}));
   constexpr int kCalls = 10'000;
@@ -48,6 +50,7 @@ int main() {
                                {"one_cycle", evaluation(one_cycle({.total_steps = 10'000}))},
                                {"nested", evaluation(nested)},
                                {"groups_1", stepping(1)},
-                               {"groups_100", stepping(100)}};
+                               {"groups_100", stepping(100)},
+                               {"groups_100_rates", stepping(100, 0.99)}};
   std::cout << results.dump() << '\n';
 }

@@ -1,15 +1,12 @@
 #include "cli/Budget.h"
 
 #include <fmt/format.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include <nlohmann/json.hpp>
 #include <ostream>
-#include <stdexcept>
 
-#include "athanor/core/Error.h"
 #include "athanor/plan/Text.h"
+#include "cli/Apart.h"
 #include "cli/Planning.h"
 
 namespace athanor::cli {
@@ -55,37 +52,14 @@ Verdict rehearse(const PlanRequest& request, bool choose) {
   return {false, "", plan::explain_miss(plan, words_for(request, question))};
 }
 
-// A real CUDA device and a phantom do not share a process, so where training may use one the rehearsal has its own.
+// Where training may use a real CUDA device the rehearsal has a process of its own.
 Verdict rehearse_apart(const PlanRequest& request, bool choose) {
-  int ends[2];
-  if (pipe(ends) != 0) throw Error("memory.budget: no pipe for the rehearsal's process");
-  const auto child = fork();
-  if (child < 0) throw Error("memory.budget: no process for the rehearsal");
-  if (child == 0) {
-    nlohmann::json answer;
-    try {
-      const auto verdict = rehearse(request, choose);
-      answer = {{"fits", verdict.fits}, {"checkpointing", verdict.checkpointing}, {"message", verdict.message}};
-    } catch (const std::invalid_argument& mistake) {
-      answer = {{"mistake", mistake.what()}};
-    } catch (const std::exception& error) {
-      answer = {{"error", error.what()}};
-    }
-    const auto text = answer.dump();
-    const bool whole = write(ends[1], text.data(), text.size()) == static_cast<ssize_t>(text.size());
-    _exit(whole ? 0 : 1);
-  }
-  close(ends[1]);
-  std::string text;
-  char buffer[4096];
-  for (ssize_t count; (count = read(ends[0], buffer, sizeof buffer)) > 0;)
-    text.append(buffer, static_cast<std::size_t>(count));
-  close(ends[0]);
-  waitpid(child, nullptr, 0);
-  const auto answer = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
-  if (!answer.is_object()) throw Error("memory.budget: the rehearsal's process ended without an answer");
-  if (answer.contains("mistake")) throw std::invalid_argument(answer["mistake"].get<std::string>());
-  if (answer.contains("error")) throw Error(answer["error"].get<std::string>());
+  const auto answer =
+      Apart("memory.budget", [&] {
+        const auto verdict = rehearse(request, choose);
+        return nlohmann::json{
+            {"fits", verdict.fits}, {"checkpointing", verdict.checkpointing}, {"message", verdict.message}};
+      }).wait();
   return {answer["fits"], answer["checkpointing"], answer["message"]};
 }
 

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <ostream>
@@ -22,6 +23,15 @@ struct Flags {
   bool linear = false;
 };
 
+// How the loss falls is what the picture is for: of how it diverges afterwards only the beginning is shown.
+std::optional<double> highest_shown(const std::vector<schedule::RangePoint>& points) {
+  const auto lower = [](const auto& a, const auto& b) { return a.smoothed < b.smoothed; };
+  const auto lowest = std::min_element(points.begin(), points.end(), lower);
+  if (lowest == points.begin()) return std::nullopt;  // it never fell
+  const double highest = std::max_element(points.begin(), lowest, lower)->smoothed;
+  return lowest->smoothed + 1.6 * (highest - lowest->smoothed);
+}
+
 plot::Chart chart_of(const schedule::RangeTestResult& result, const Flags& flags) {
   plot::Series raw{.name = "loss", .faint = true};
   plot::Series smoothed{.name = "smoothed"};
@@ -36,7 +46,7 @@ plot::Chart chart_of(const schedule::RangeTestResult& result, const Flags& flags
   }
   plot::Chart chart{.title = "Learning-rate range test",
                     .x = {.label = "learning rate", .scale = flags.linear ? plot::Scale::linear : plot::Scale::log},
-                    .y = {.label = "loss"},
+                    .y = {.label = "loss", .max = highest_shown(result.points)},
                     .lines = {std::move(raw), std::move(smoothed)}};
   if (suggestion) chart.markers.push_back(*suggestion);
   return chart;

@@ -20,6 +20,7 @@
 #include "athanor/train/RunFolder.h"
 #include "athanor/train/TensorBoardLog.h"
 #include "cli/Budget.h"
+#include "cli/MemoryLog.h"
 #include "cli/ReportFile.h"
 #include "cli/TrainRun.h"
 #include "cli/commands.h"
@@ -89,12 +90,28 @@ gpu::MemoryWatch memory_watch(c10::Device device) {
       [driver] { return driver->own_memory(); });
 }
 
+// A real run is rehearsed beside it; begun before the run is made, which may touch CUDA.
+std::unique_ptr<RunForecast> begin_rehearsal(const TrainFlags& flags, const Context& context) {
+  if (!flags.forecast.empty() || flags.dry_run || flags.print_config) return nullptr;
+  return std::make_unique<RunForecast>(flags.config, flags.set, context.models);
+}
+
+Bytes given_forecast(const TrainFlags& flags) {
+  return flags.forecast.empty() || flags.forecast == "off" ? Bytes{} : Bytes::parse(flags.forecast);
+}
+
 // One training, from the flags to the outcome.
 class Training {
  public:
   Training(const TrainFlags& flags, Context& context)
-      : flags_(flags), context_(context), run_(flags, context), memory_(memory_watch(run_.device)) {
-    if (!flags.forecast.empty()) forecast_ = Bytes::parse(flags.forecast);
+      : flags_(flags),
+        context_(context),
+        rehearsal_(begin_rehearsal(flags, context)),
+        run_(flags, context),
+        memory_(memory_watch(run_.device), given_forecast(flags),
+                run_.device.is_cuda() ? std::move(rehearsal_) : nullptr,
+                [this](const std::string& text) { say(text); }) {
+    rehearsal_.reset();
   }
 
   void go() {
@@ -171,7 +188,7 @@ class Training {
   // The logs are opened once the step is known that a resume goes on from: the observers look them up.
   train::TrainerOptions& add_observers(train::TrainerOptions& options) {
     options.observers.push_back([this](const train::Event& event) {
-      if (event.kind == train::Event::Kind::step) return log(with_memory(event));
+      if (event.kind == train::Event::Kind::step) return log_with_memory(event);
       log(event);
       if (event.kind == train::Event::Kind::validated && page_) page_->refresh();
     });
@@ -184,9 +201,9 @@ class Training {
     if (progress_) (*progress_)(event);
   }
 
-  train::Event with_memory(train::Event event) {
-    for (const auto& [name, bytes] : memory_.read()) event.metrics["train_" + name] = bytes;
-    return event;
+  void log_with_memory(train::Event event) {
+    if (memory_.add_to(event)) write_status("running", json::object());
+    log(event);
   }
 
   void open_logs(std::int64_t step) {
@@ -213,17 +230,16 @@ class Training {
     whole["status"] = status;
     whole["reason"] = "";
     whole.update(more);
-    whole["memory"] = {{"highest", memory_.highest().count}};
-    if (forecast_.count > 0) whole["memory"]["forecast"] = forecast_.count;
+    whole["memory"] = memory_.facts();
     whole["updated"] = utc_now();
     folder_->write_status(whole);
   }
 
   void report(const Outcome& outcome) {
-    (void)memory_.read();
+    memory_.finish();
     write_status(train::to_string(outcome.status), json_of(outcome));
     if (page_) page_->finish();
-    if (const auto verdict = gpu::forecast_verdict(forecast_, memory_.highest()); !verdict.empty()) say(verdict);
+    if (const auto verdict = memory_.verdict(); !verdict.empty()) say(verdict);
     print(outcome, folder_->path().string());
     if (outcome.status == Status::interrupted) context_.exit_code = interrupt_.exit_code();
     if (outcome.status == Status::diverged) {
@@ -251,12 +267,12 @@ class Training {
 
   const TrainFlags& flags_;
   Context& context_;
+  std::unique_ptr<RunForecast> rehearsal_;  // until memory_ has it
   TrainRun run_;
+  MemoryLog memory_;
   train::Interrupt interrupt_;
   std::optional<train::RunFolder> folder_;
   json facts_;
-  gpu::MemoryWatch memory_;
-  Bytes forecast_;
   std::optional<ReportFile> page_;
   std::optional<train::CsvLog> csv_;
   std::optional<train::TensorBoardLog> tensorboard_;
@@ -274,7 +290,8 @@ void add_train(CLI::App& root, Context& context) {
   command->add_option("--out", flags->out, "The run directory (default: runs/NAME)");
   command->add_flag("--resume", flags->resume, "Goes on from the newest good checkpoint of the run directory");
   command->add_option("--max-steps", flags->max_steps, "Stops after this many optimizer steps of the whole run");
-  command->add_option("--forecast", flags->forecast, "What rehearse said of the memory (6.1GiB): shown beside it");
+  command->add_option("--forecast", flags->forecast,
+                      "What the memory will be (6.1GiB), or off; a GPU's is rehearsed by itself");
   command->add_flag("--dry-run", flags->dry_run, "Two steps and a validation pass; writes nothing");
   command->add_flag("--print-config", flags->print_config, "Prints the whole configuration, defaults and sources");
   command->callback([flags, &context] {

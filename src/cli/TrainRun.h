@@ -21,7 +21,7 @@ struct TrainFlags {
   bool dry_run = false;
   bool print_config = false;
   std::int64_t max_steps = 0;
-  std::string forecast;  ///< What rehearse said of the memory, as a size.
+  std::string forecast;  ///< What the memory will be, as a size, or "off"; "": it is rehearsed where there is a card.
 };
 
 /// A configuration made into what a run needs; every key is asked for here, so that what is left is a mistake.

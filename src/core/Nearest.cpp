@@ -30,13 +30,18 @@ std::size_t distance(std::string_view a, std::string_view b) {
   return row[b.size()];
 }
 
+// "cosin" is the beginning of "cosine_annealing": as near as one letter mistaken.
+bool abbreviates(std::string_view name, std::string_view candidate) {
+  return name.size() >= 3 && name.size() < candidate.size() && distance(name, candidate.substr(0, name.size())) == 0;
+}
+
 }  // namespace
 
 std::string nearest(std::string_view name, std::span<const std::string> candidates) {
   std::string best;
   std::size_t best_distance = std::max<std::size_t>(2, name.size() / 3) + 1;
   for (const auto& candidate : candidates) {
-    const std::size_t d = distance(name, candidate);
+    const std::size_t d = abbreviates(name, candidate) ? 1 : distance(name, candidate);
     if (d < best_distance) {
       best = candidate;
       best_distance = d;

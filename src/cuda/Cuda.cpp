@@ -72,6 +72,24 @@ c10::Device resolve(const std::string& name) {
   return {c10::kCUDA, static_cast<c10::DeviceIndex>(index)};
 }
 
+std::string card_name(int index, const std::string& driver) {
+  // cuda.h: CUresult, CUdevice and int are int-sized; 0 is success.
+  using Init = int (*)(unsigned);
+  using DeviceGet = int (*)(int*, int);
+  using DeviceGetName = int (*)(char*, int, int);
+  void* library = ::dlopen(driver.c_str(), RTLD_LAZY);
+  if (!library) return "";
+  const auto init = reinterpret_cast<Init>(::dlsym(library, "cuInit"));
+  const auto device_get = reinterpret_cast<DeviceGet>(::dlsym(library, "cuDeviceGet"));
+  const auto device_get_name = reinterpret_cast<DeviceGetName>(::dlsym(library, "cuDeviceGetName"));
+  if (!init || !device_get || !device_get_name) return "";
+  int device = 0;
+  std::array<char, 256> name{};
+  if (init(0) != 0 || device_get(&device, index) != 0) return "";
+  if (device_get_name(name.data(), static_cast<int>(name.size()) - 1, device) != 0) return "";
+  return name.data();
+}
+
 Memory memory(c10::Device device) {
   auto* caching = allocator();
   if (!caching) throw Error("no CUDA allocator is loaded: its memory cannot be read");

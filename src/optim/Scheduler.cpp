@@ -115,7 +115,8 @@ void Scheduler::begin() {
             fmt::format("optim::Scheduler: '{}' moves momentum, but the optimizer of parameter group {} has none; set "
                         "cycle_momentum to false",
                         schedule_of(i).name(), groups_[i]));
-    apply(points_at(0, base_lrs_));
+    ask(0, base_lrs_);
+    apply();
   }
   if (options_.observer) samples_ = samples_of(*optimizer_);
 }
@@ -128,28 +129,30 @@ torch::optim::OptimizerOptions& Scheduler::options_of(std::size_t position) cons
   return optimizer_->param_groups()[groups_[position]].options();
 }
 
-std::vector<Point> Scheduler::points_at(std::int64_t step, const std::vector<double>& base_lrs) const {
-  std::vector<Point> points;
-  points.reserve(groups_.size());
-  for (std::size_t i = 0; i < groups_.size(); ++i) points.push_back(schedule_of(i)(step, base_lrs[i]));
-  return points;
+// Neighbours that share a schedule and a base rate share its answer.
+void Scheduler::ask(std::int64_t step, const std::vector<double>& base_lrs) {
+  const bool shared = schedules_.size() == 1;
+  points_.resize(groups_.size());
+  for (std::size_t i = 0; i < points_.size(); ++i)
+    points_[i] = shared && i > 0 && base_lrs[i] == base_lrs[i - 1] ? points_[i - 1] : schedule_of(i)(step, base_lrs[i]);
 }
 
-void Scheduler::apply(const std::vector<Point>& points) {
-  for (std::size_t i = 0; i < points.size(); ++i) {
-    auto& options = options_of(i);
-    options.set_lr(points[i].lr);
-    if (points[i].momentum) set_momentum(options, *points[i].momentum);
+void Scheduler::apply() {
+  auto& groups = optimizer_->param_groups();
+  for (std::size_t i = 0; i < points_.size(); ++i) {
+    auto& options = groups[groups_[i]].options();
+    options.set_lr(points_[i].lr);
+    if (points_[i].momentum) set_momentum(options, *points_[i].momentum);
   }
 }
 
 void Scheduler::step() {
   if (plateau_) throw std::invalid_argument("optim::Scheduler: reduce_on_plateau follows a metric; call step(metric)");
   adopt_groups();
-  auto points = points_at(step_ + 1, base_lrs_);
-  warn_if_first();
+  ask(step_ + 1, base_lrs_);
+  if (!samples_.empty()) warn_if_first();
   ++step_;
-  apply(points);
+  apply();
 }
 
 void Scheduler::step_if(bool stepped) {
@@ -207,7 +210,7 @@ void Scheduler::adopt_groups() {
 // An optimizer that stepped keeps state or has changed its parameters. Only the first step can be the wrong way round.
 void Scheduler::warn_if_first() {
   const auto samples = std::exchange(samples_, {});
-  if (samples.empty() || !optimizer_->state().empty() || lr() == 0.0) return;
+  if (!optimizer_->state().empty() || lr() == 0.0) return;
   const bool untouched = std::all_of(samples.begin(), samples.end(), [](const auto& sample) {
     return at::equal(sample.first.detach(), sample.second);
   });
@@ -242,7 +245,8 @@ void Scheduler::restore(const nlohmann::json& state) {
     plateau_->restore(state.contains("plateau") ? state.at("plateau") : nlohmann::json());
     for (std::size_t i = 0; i < saved_lrs.size(); ++i) options_of(i).set_lr(saved_lrs[i]);
   } else {
-    apply(points_at(step, base_lrs));
+    ask(step, base_lrs);
+    apply();
   }
   base_lrs_ = std::move(base_lrs);
   step_ = step;

@@ -204,7 +204,7 @@ class Page {
     const bool over = marker.x && !marker.y;  // the name of a vertical line stands over it
     const int gap = over ? 0 : 2;
     const int begin = to_left ? std::max(left_, column + 1 - length - (marker.x ? gap : 0)) : column + gap;
-    const int beside = marker.y && !marker.x && row > top_ ? row - 1 : row;  // over its line, not on it
+    const int beside = marker.y && row > top_ ? row - 1 : row;  // over its line or dot, not on what is drawn there
     canvas_.text(begin, beside, words);
   }
 

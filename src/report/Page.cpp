@@ -1,12 +1,13 @@
 #include "athanor/report/Page.h"
-#include "athanor/core/Markup.h"
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 #include <stdexcept>
 #include <string_view>
 
+#include "athanor/core/Markup.h"
 #include "report/Assets.h"
 #include "report/Html.h"
 #include "report/PageData.h"
@@ -21,11 +22,19 @@ std::string title_of(std::span<const Run> runs) {
   return title;
 }
 
-std::string controls(double refresh_seconds) {
+// A run has a clock if its training logged when each step was done.
+bool has_clock(const Run& run) {
+  const Series* elapsed = run.find("train", "elapsed_seconds");
+  return elapsed != nullptr && elapsed->points.size() > 0;
+}
+
+std::string controls(std::span<const Run> runs, double refresh_seconds) {
   std::string html =
       "<div class=\"controls\"><label>smoothing <input type=\"range\" id=\"smooth\" min=\"0\" max=\"0.99\" "
       "step=\"0.01\"><output id=\"weight\"></output></label>"
       "<label><input type=\"checkbox\" id=\"log\"> logarithmic</label>";
+  if (std::all_of(runs.begin(), runs.end(), has_clock))
+    html += "<label><input type=\"checkbox\" id=\"time\"> over time</label>";
   if (refresh_seconds > 0)
     html += fmt::format("<label><input type=\"checkbox\" id=\"live\"> reload every {:g} s</label>", refresh_seconds);
   return html + "</div>\n";
@@ -33,7 +42,7 @@ std::string controls(double refresh_seconds) {
 
 std::string body(std::span<const Run> runs, const PageOptions& options) {
   const bool several = runs.size() > 1;
-  std::string html = heading(runs) + controls(options.refresh_seconds);
+  std::string html = heading(runs) + controls(runs, options.refresh_seconds);
   html += "<div class=\"charts\"></div>\n<noscript><p>The curves need JavaScript; the tables do not.</p></noscript>\n";
   html += "<h2>Figures</h2>\n" + figures_table(runs);
   html += std::string("<h2>Configuration</h2>\n<p class=\"note\">") +

@@ -26,8 +26,15 @@ json values(const std::vector<double>& numbers) {
   return list;
 }
 
+constexpr std::size_t kMostTimes = 2000;  // of a run's clock; between them time is a straight line
+
 bool is_memory(const std::string& name) {
   return name.starts_with("memory_");
+}
+
+// Not curves: the time is an axis, and the forecast a limit in the picture of the memory.
+bool is_drawn(const std::string& name) {
+  return name != "elapsed_seconds" && name != "memory_forecast";
 }
 
 // Loss first, then other metrics as they come, then what the training itself did.
@@ -63,7 +70,8 @@ json panels(std::span<const Run> runs) {
   std::vector<std::string> names;
   for (const Run& run : runs)
     for (const Series& series : run.series)
-      if (std::find(names.begin(), names.end(), series.name) == names.end()) names.push_back(series.name);
+      if (is_drawn(series.name) && std::find(names.begin(), names.end(), series.name) == names.end())
+        names.push_back(series.name);
   std::stable_sort(names.begin(), names.end(), [](const auto& a, const auto& b) { return rank(a) < rank(b); });
   json list = json::array();
   json memory = {{"title", "memory"},    {"unit", "bytes"},    {"names", json::array()},       {"smooth", false},
@@ -83,6 +91,26 @@ json panels(std::span<const Run> runs) {
   }
   if (!memory["names"].empty()) list.push_back(std::move(memory));
   return list;
+}
+
+// When each step was done: seconds of training, over all parts of a run that was resumed.
+json clock(const Run& run) {
+  json steps = json::array(), seconds = json::array();
+  const Series* elapsed = run.find("train", "elapsed_seconds");
+  if (elapsed == nullptr) return {{"x", steps}, {"y", seconds}};
+  const Points& points = elapsed->points;
+  const std::size_t stride = points.size() / kMostTimes + 1;
+  double before = 0, last = 0;
+  for (std::size_t i = 0; i < points.size(); ++i) {
+    const double value = points.values[i];
+    if (!std::isfinite(value) || value < 0) continue;
+    if (value < last) before += last;  // a resume begins from zero
+    last = value;
+    if (i % stride != 0 && i + 1 < points.size()) continue;
+    steps.push_back(points.steps[i]);
+    seconds.push_back(before + value);
+  }
+  return {{"x", steps}, {"y", seconds}};
 }
 
 json marks(const Run& run) {
@@ -121,6 +149,7 @@ json page_data(std::span<const Run> runs, std::size_t points) {
   for (const Run& run : runs) {
     json series = json::array();
     for (const Series& one : run.series) {
+      if (!is_drawn(one.name)) continue;
       const Thinned thinned = thin(one.points, share);
       series.push_back({{"split", one.split},
                         {"name", one.name},
@@ -135,7 +164,8 @@ json page_data(std::span<const Run> runs, std::size_t points) {
     json kept = json::array();
     for (std::size_t i = 0; i < epochs.size(); i += epochs.size() / 2000 + 1)
       kept.push_back({epochs[i].first, epochs[i].second});
-    list.push_back({{"name", run.name}, {"epochs", kept}, {"marks", marks(run)}, {"series", series}});
+    list.push_back(
+        {{"name", run.name}, {"epochs", kept}, {"clock", clock(run)}, {"marks", marks(run)}, {"series", series}});
   }
   return {{"panels", panels(runs)}, {"runs", list}};
 }

@@ -44,6 +44,8 @@ void CsvLog::operator()(const Event& event) {
   std::string text;
   for (const auto& row : rows)
     text += fmt::format("{},{},{},{},{}\n", event.step, event.epoch, row.split, row.name, row.value);
+  if (event.kind == Event::Kind::step)  // TensorBoard keeps the time of every event by itself
+    text += fmt::format("{},{},train,elapsed_seconds,{:.3f}\n", event.step, event.epoch, event.seconds);
   file_->write(text);
   file_->flush();
 }

@@ -36,8 +36,12 @@ std::string Progress::status(const Event& event) const {
     text += fmt::format("  loss {}", core::significant(loss->second, 4));
   text += fmt::format("  lr {}", core::significant(event.lr));
   if (event.items_per_second > 0) text += fmt::format("  {} items/s", core::significant(event.items_per_second));
-  if (const auto memory = training_.find("train_memory_highest"); memory != training_.end())
-    text += "  " + Bytes{static_cast<std::int64_t>(memory->second)}.text();
+  const auto bytes = [&](const char* name) {
+    const auto found = training_.find(name);
+    return found == training_.end() ? Bytes{} : Bytes{static_cast<std::int64_t>(found->second)};
+  };
+  if (const auto memory = bytes("train_memory_highest"); memory.count > 0) text += "  " + memory.text();
+  if (const auto forecast = bytes("train_memory_forecast"); forecast.count > 0) text += " of ~" + forecast.text();
   if (event.seconds_left > 0) text += fmt::format("  {} left", core::duration(event.seconds_left));
   return text;
 }

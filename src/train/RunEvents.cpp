@@ -29,6 +29,7 @@ Event Trainer::Run::event(Event::Kind kind) const {
   event.lr = optimizer->param_groups().empty() ? 0.0 : optimizer->param_groups().front().options().get_lr();
   event.items_per_second = items_per_second;
   const std::chrono::duration<double> since = Clock::now() - started;
+  event.seconds = since.count();
   if (const auto done = step_count - steps_since_start; done > 0 && total_steps > step_count)
     event.seconds_left = since.count() / static_cast<double>(done) * static_cast<double>(total_steps - step_count);
   return event;

@@ -1,5 +1,6 @@
 // gpus, report and inspect as a person or a script calls them.
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <cstdlib>
 #include <nlohmann/json.hpp>
@@ -90,6 +91,8 @@ TEST(See, ATrainingsMemoryReportAndCheckpoints) {
   const std::string rows{std::istreambuf_iterator<char>(metrics), {}};
   EXPECT_NE(rows.find(",train,memory_resident,"), std::string::npos);
   EXPECT_NE(rows.find(",train,memory_highest,"), std::string::npos);
+  EXPECT_NE(rows.find(",train,memory_forecast,1024\n"), std::string::npos);
+  EXPECT_NE(rows.find(",train,elapsed_seconds,"), std::string::npos);
   std::ifstream about(desk.path("run/run.json"));
   const json memory = json::parse(about).at("memory");
   EXPECT_EQ(memory.at("forecast"), 1024);
@@ -111,6 +114,33 @@ TEST(See, ATrainingsMemoryReportAndCheckpoints) {
   const auto damaged = run({"inspect", newest});
   EXPECT_EQ(damaged.code, 1);
   EXPECT_NE(damaged.out.find("damaged"), std::string::npos);
+}
+
+// Every logged value of the memory is what the system says of this very process, and the highest never falls.
+TEST(See, TheWatchedMemoryIsTheProcesss) {
+  const Desk desk("watched");
+  ASSERT_EQ(desk.train({"--set", "log.every_steps=1"}).code, 0);
+  std::ifstream metrics(desk.path("run/metrics.csv"));
+  std::ifstream statm("/proc/self/statm");
+  double size = 0, resident_pages = 0, highest = 0;
+  statm >> size >> resident_pages;
+  const double now = resident_pages * static_cast<double>(sysconf(_SC_PAGESIZE));
+  int seen = 0;
+  for (std::string line; std::getline(metrics, line);) {
+    const double value = std::strtod(line.substr(line.rfind(',') + 1).c_str(), nullptr);
+    if (line.find(",memory_resident,") != std::string::npos) {
+      EXPECT_NEAR(value, now, 0.2 * now) << line;
+      ++seen;
+    }
+    if (line.find(",memory_highest,") != std::string::npos) {
+      EXPECT_GE(value, highest);
+      highest = value;
+    }
+    EXPECT_EQ(line.find("memory_forecast"), std::string::npos) << "a CPU has no GPU's forecast";
+  }
+  EXPECT_GE(seen, 8);
+  std::ifstream about(desk.path("run/run.json"));
+  EXPECT_GE(json::parse(about).at("memory").at("highest"), highest);
 }
 
 TEST(See, AWrongForecastIsSaidAtTheEnd) {

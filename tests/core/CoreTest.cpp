@@ -54,6 +54,9 @@ TEST(Nearest, FindsTheMeantNameAndNothingFarAway) {
   EXPECT_EQ(nearest("smsprop", names), "rmsprop");
   EXPECT_EQ(nearest("mpl", std::vector<std::string>{"gpt", "mlp"}), "mlp") << "two letters changed about are one slip";
   EXPECT_EQ(nearest("lookahead", names), "");
+  const std::vector<std::string> schedules{"join", "cosine_annealing", "step"};
+  EXPECT_EQ(nearest("cosin", schedules), "cosine_annealing") << "its beginning, though 'join' is two letters away";
+  EXPECT_EQ(nearest("jon", schedules), "join");
 }
 
 TEST(AtomicFile, ReplacesWholeAndLeavesTheOldOneOnFailure) {

@@ -4,9 +4,14 @@
 #include <torch/torch.h>
 
 #include <nlohmann/json.hpp>
+#include <set>
 
+#include "athanor/core/Config.h"
 #include "athanor/optim/Adam.h"
+#include "athanor/optim/Adaptive.h"
+#include "athanor/optim/Factory.h"
 #include "athanor/optim/SGD.h"
+#include "optim/Momentum.h"
 
 namespace athanor::optim {
 namespace {
@@ -166,6 +171,77 @@ TEST(Scheduler, MovesMomentumOrBeta1) {
   topt::Adagrad adagrad({weight}, topt::AdagradOptions(0.1));
   EXPECT_THROW(Scheduler(adagrad, cycle), std::invalid_argument);
   EXPECT_NO_THROW(Scheduler(adagrad, schedule::one_cycle({.total_steps = 10, .cycle_momentum = false})));
+}
+
+// Every kind of ours that has a momentum, or betas, has it moved; the others refuse a schedule that would.
+TEST(Scheduler, MovesMomentumOfEveryKindThatHasOne) {
+  const auto cycle =
+      schedule::cyclic({.base_lr = 1e-4, .max_lr = 1e-2, .step_size_up = 4, .base_momentum = 0.7, .max_momentum = 0.9});
+  const std::set<std::string> without{"adagrad", "adadelta", "adafactor", "asgd", "rprop", "lbfgs"};
+  for (const auto& kind : optimizer_kinds()) {
+    torch::nn::Linear net(4, 4);
+    const auto optimizer = make_optimizer(core::Config::from_text("kind = '" + kind + "'", "test.toml"), *net);
+    if (without.contains(kind)) {
+      EXPECT_THROW(Scheduler(*optimizer, cycle), std::invalid_argument) << kind;
+      continue;
+    }
+    Scheduler scheduler(*optimizer, cycle);
+    for (int t = 0; t < 10; ++t) {
+      for (auto& group : optimizer->param_groups())
+        EXPECT_DOUBLE_EQ(momentum_of(group.options()).value_or(-1), *cycle(t, 1e-3).momentum) << kind << " " << t;
+      scheduler.step();
+    }
+  }
+}
+
+// Steps of one parameter under a schedule that moves rate and momentum.
+template <class Optimizer>
+at::Tensor after_a_cycle(Optimizer make) {
+  at::Tensor weight = torch::arange(1, 8, torch::kDouble).requires_grad_();
+  auto optimizer = make(weight);
+  Scheduler scheduler(optimizer, schedule::one_cycle({.max_lr = 0.1, .total_steps = 30}));
+  for (int t = 0; t < 30; ++t) {
+    optimizer.zero_grad();
+    (weight.cos() * torch::arange(7, torch::kDouble)).sum().backward();
+    optimizer.step();
+    scheduler.step();
+  }
+  return weight.detach();
+}
+
+TEST(Scheduler, MomentumThatMovesEntersOurStepsAsLibTorchs) {
+  const auto same = [](const at::Tensor& ours, const at::Tensor& theirs) {
+    EXPECT_TRUE(torch::allclose(ours, theirs, /*rtol=*/1e-12, /*atol=*/0)) << (ours - theirs).abs().max();
+  };
+  same(after_a_cycle([](auto& w) { return SGD({w}, {.lr = 0.1, .momentum = 0.9}); }),
+       after_a_cycle([](auto& w) { return topt::SGD({w}, topt::SGDOptions(0.1).momentum(0.9)); }));
+  same(after_a_cycle([](auto& w) { return SGD({w}, {.lr = 0.1, .momentum = 0.9, .nesterov = true}); }),
+       after_a_cycle([](auto& w) { return topt::SGD({w}, topt::SGDOptions(0.1).momentum(0.9).nesterov(true)); }));
+  same(after_a_cycle([](auto& w) { return Adam({w}, {.lr = 0.1}); }),
+       after_a_cycle([](auto& w) { return topt::Adam({w}, topt::AdamOptions(0.1)); }));
+  same(after_a_cycle([](auto& w) { return AdamW({w}, {.lr = 0.1}); }),
+       after_a_cycle([](auto& w) { return topt::AdamW({w}, topt::AdamWOptions(0.1)); }));
+  same(after_a_cycle([](auto& w) { return RMSprop({w}, {.lr = 0.1, .momentum = 0.9}); }),
+       after_a_cycle([](auto& w) { return topt::RMSprop({w}, topt::RMSpropOptions(0.1).momentum(0.9)); }));
+}
+
+// A row of the table in docs/schedules.md: LibTorch's C++ keeps factor, metrics and rates as float.
+TEST(Scheduler, KnownDefectLibTorchsPlateauRoundsToFloat) {
+  const auto weight = torch::ones({1}, torch::requires_grad());
+  topt::SGD theirs({weight}, topt::SGDOptions(0.1)), ours({weight}, topt::SGDOptions(0.1));
+  topt::ReduceLROnPlateauScheduler rounding(theirs, topt::ReduceLROnPlateauScheduler::min, 0.5F, /*patience=*/0,
+                                            /*threshold=*/0.0, topt::ReduceLROnPlateauScheduler::abs);
+  Scheduler scheduler(
+      ours, schedule::ReduceOnPlateauOptions{
+                .factor = 0.5, .patience = 0, .threshold = 0.0, .threshold_mode = schedule::ThresholdMode::abs});
+  for (const double metric : {1.0, 1.0 - 1e-9}) {
+    rounding.step(static_cast<float>(metric));
+    scheduler.step(metric);
+  }
+  EXPECT_DOUBLE_EQ(theirs.param_groups()[0].options().get_lr(), 0.5 * static_cast<double>(0.1F)) << "no progress seen";
+  EXPECT_DOUBLE_EQ(scheduler.lr(), 0.1);
+  scheduler.step(1.0);
+  EXPECT_DOUBLE_EQ(scheduler.lr(), 0.05);
 }
 
 TEST(Scheduler, SaysWhenItIsSteppedBeforeTheOptimizer) {

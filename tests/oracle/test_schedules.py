@@ -1,12 +1,15 @@
-"""Every schedule against PyTorch's own Python, on random settings, two parameter groups, up to 5,000 steps.
+"""Every schedule against PyTorch's own Python: 200 random settings a kind, two parameter groups, 5,000 steps.
 
 PyTorch steps most schedules by multiplying the rate of the step before. We evaluate a formula of the step. Where the
 recursion is well conditioned both agree to 1e-12 of the value; where PyTorch subtracts nearly equal numbers on the way
 (cosine near its floor, a line to zero) the recursion's own error is larger than that, so there the yardstick is PyTorch's closed
 form, to 1e-12 of the value, and the recursion to 1e-12 of the largest rate.
-ATHANOR_ORACLE=full takes all 200 settings through all 5,000 steps (some minutes)."""
+
+Ours are evaluated by one driver process; PyTorch, the slow side, is stepped by as many forked workers as there are cores."""
+import gc
 import json
 import math
+import multiprocessing
 import os
 import random
 import subprocess
@@ -21,22 +24,22 @@ from torch.optim.swa_utils import SWALR
 
 warnings.filterwarnings("ignore")
 DRIVER = Path(os.environ["ATHANOR_BUILD"]) / "tests" / "oracle_schedules"
-FULL = os.environ.get("ATHANOR_ORACLE") == "full"
 BASES = [0.1, 3e-4]
 TIGHT = 1e-12
+STEPS, SETTINGS = 5000, 200
 
 
-def lengths(n=200):
-    """How far each of n settings is taken: every tenth all 5,000 steps."""
-    return [5000 if FULL or i % 10 == 0 else 300 for i in range(n)]
+def ours_or_error(cases):
+    """Our driver's doubles for all cases, or the message it ended with."""
+    text = "".join(json.dumps(case) + "\n" for case in cases)
+    done = subprocess.run([DRIVER], input=text.encode(), capture_output=True, check=False)
+    return np.frombuffer(done.stdout) if done.returncode == 0 else done.stderr.decode().strip()
 
 
 def ours(cases):
     """All cases in one process. Gives one array [steps, groups + momentum] a case."""
-    text = "".join(json.dumps(case) + "\n" for case in cases)
-    done = subprocess.run([DRIVER], input=text.encode(), capture_output=True, check=False)
-    assert done.returncode == 0, done.stderr.decode()
-    flat = np.frombuffer(done.stdout)
+    flat = ours_or_error(cases)
+    assert not isinstance(flat, str), flat
     arrays, at = [], 0
     for case in cases:
         steps = len(case["metrics"]) if "metrics" in case else case["steps"]
@@ -53,28 +56,52 @@ def optimizer_of(bases=BASES, kind="sgd"):
 
 
 def recursion(make, steps, bases=BASES):
-    """The rates PyTorch gives when it is stepped as it is meant to be."""
+    """The rates PyTorch gives when it is stepped as it is meant to be, and the first group's momentum."""
     optimizer = optimizer_of(bases)
     scheduler = make(optimizer)
     optimizer.step()
-    rows = np.empty((steps, len(bases) + 1))
-    for t in range(steps):
-        for g, group in enumerate(optimizer.param_groups):
-            rows[t, g] = group["lr"]
-        rows[t, -1] = optimizer.param_groups[0]["momentum"]
-        if t + 1 < steps:
+    first, rates, momenta = optimizer.param_groups[0], [], []
+    for _ in range(steps):
+        rates.append(scheduler.get_last_lr())
+        momenta.append(first["momentum"])
+        if len(rates) < steps:
             scheduler.step()
-    return rows
+    return np.column_stack([np.array(rates), momenta])
 
 
 def closed(make, steps, bases=BASES):
     """PyTorch's closed form of the same schedule."""
     scheduler = make(optimizer_of(bases))
-    rows = np.empty((steps, len(bases)))
-    for t in range(steps):
-        scheduler.last_epoch = t
-        rows[t] = scheduler._get_closed_form_lr()
-    return rows
+    rows = []
+    for step_at in range(steps):
+        scheduler.last_epoch = step_at
+        rows.append(scheduler._get_closed_form_lr())
+    return np.array(rows)
+
+
+def in_workers(check, cases):
+    """check(*case) of every case, shared out to forked processes. Fails with what the first failing ones said."""
+
+    def share(first, count, answers):
+        gc.disable()
+        failures = []
+        for case in cases[first::count]:
+            try:
+                check(*case)
+            except Exception as error:  # told by the parent, an assertion among them
+                failures.append(f"{type(error).__name__}: {error}"[:2000])
+        answers.put((len(failures), failures[:3]))
+
+    fork = multiprocessing.get_context("fork")
+    count, answers = os.cpu_count() or 1, fork.SimpleQueue()
+    workers = [fork.Process(target=share, args=(i, count, answers)) for i in range(count)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert all(worker.exitcode == 0 for worker in workers)
+    told = [answers.get() for _ in workers]
+    assert not any(n for n, _ in told), f"of {len(cases)} failed {sum(n for n, _ in told)}: {[text for _, text in told]}"
 
 
 def relative(a, b):
@@ -166,9 +193,9 @@ def cyclic(rng):
             lambda o: lrs.CyclicLR(o, base, base * height, up, down, mode, gamma, None, "cycle", momentum, low, top))
 
 
-def one_cycle(rng, steps):
-    # The run is as long as the schedule, or longer than what is asked of it; step total_steps itself is a known defect.
-    total = rng.choice([steps, steps, steps + 1, rng.randint(steps, steps * 2)])
+def one_cycle(rng):
+    # The schedule is as long as what is asked of it, or longer; step total_steps itself is a known defect.
+    total = rng.choice([STEPS, STEPS, STEPS + 1, rng.randint(STEPS, STEPS * 2)])
     pct = rng.choice([0.3, 0.0, 1.0, rng.uniform(0, 1)])
     three = rng.random() < 0.4
     strategy, momentum = rng.choice(["cos", "linear"]), rng.random() < 0.8
@@ -188,72 +215,63 @@ def swa(rng):
             lambda o: SWALR(o, rate, epochs, strategy))
 
 
-def settings(make, steps_of=None, n=200):
+def compare(make, judge):
+    """Judges our rates of 200 random settings, in workers: judge(TOML keys, PyTorch's scheduler, our rates)."""
     rng = random.Random(make.__name__)
-    cases = []
-    for steps in lengths(n):
-        keys, torchs = make(rng, steps) if steps_of else make(rng)
-        cases.append((keys, torchs, steps))
-    return cases
-
-
-def compare(cases, judge):
-    results = ours([dict(spec=toml(**keys), steps=steps, base_lrs=BASES) for keys, _, steps in cases])
-    for (keys, torchs, steps), mine in zip(cases, results):
-        judge(keys, torchs, steps, mine)
+    settings = [make(rng) for _ in range(SETTINGS)]
+    results = ours([dict(spec=toml(**keys), steps=STEPS, base_lrs=BASES) for keys, _ in settings])
+    in_workers(judge, [(keys, torchs, mine) for (keys, torchs), mine in zip(settings, results)])
 
 
 @pytest.mark.parametrize("make", [step, multi_step, constant, exponential, restarts], ids=lambda f: f.__name__)
 def test_stepping_to_the_twelfth_digit(make):
-    def judge(keys, torchs, steps, mine):
-        theirs = recursion(torchs, steps)
-        assert relative(mine[:, :2], theirs[:, :2]) <= TIGHT, keys
+    def judge(keys, torchs, mine):
+        assert relative(mine[:, :2], recursion(torchs, STEPS)[:, :2]) <= TIGHT, keys
         assert np.isnan(mine[:, 2]).all()
 
-    compare(settings(make), judge)
+    compare(make, judge)
 
 
 @pytest.mark.parametrize("make", [cyclic, one_cycle], ids=lambda f: f.__name__)
 def test_with_momentum_to_the_twelfth_digit(make):
-    def judge(keys, torchs, steps, mine):
-        theirs = recursion(torchs, steps)
+    def judge(keys, torchs, mine):
+        theirs = recursion(torchs, STEPS)
         assert relative(mine[:, :2], theirs[:, :2]) <= TIGHT, keys
         if keys["cycle_momentum"]:
             assert relative(mine[:, 2], theirs[:, 2]) <= TIGHT, keys
         else:
             assert np.isnan(mine[:, 2]).all()
 
-    compare(settings(make, steps_of=make is one_cycle), judge)
+    compare(make, judge)
 
 
 @pytest.mark.parametrize("make", [linear, polynomial, cosine], ids=lambda f: f.__name__)
 def test_closed_form_to_the_twelfth_digit(make):
-    def judge(keys, torchs, steps, mine):
-        assert relative(mine[:, :2], closed(torchs, steps)) <= TIGHT, keys
+    def judge(keys, torchs, mine):
+        assert relative(mine[:, :2], closed(torchs, STEPS)) <= TIGHT, keys
         # PyTorch's recursion up to the end of its range; past it the cosine's has lost digits for good.
-        upto = min(steps, keys["t_max"] + 1) if "t_max" in keys else steps
+        upto = min(STEPS, keys["t_max"] + 1) if "t_max" in keys else STEPS
         assert of_largest(mine[:upto, :2], recursion(torchs, upto)[:, :2]) <= TIGHT, keys
 
-    compare(settings(make), judge)
+    compare(make, judge)
 
 
 def test_swa():
-    def judge(keys, torchs, steps, mine):
-        assert of_largest(mine[:, :2], recursion(torchs, steps)[:, :2]) <= TIGHT, keys
+    def judge(keys, torchs, mine):
+        assert of_largest(mine[:, :2], recursion(torchs, STEPS)[:, :2]) <= TIGHT, keys
 
-    compare(settings(swa), judge)
+    compare(swa, judge)
 
 
 def test_functions_of_the_caller():
-    steps = 5000
     names = ["lambda", "multiplicative", "cyclic_scale", "cyclic_scale_iterations"]
-    mine = ours([dict(function=name, steps=steps, base_lrs=BASES) for name in names])
+    mine = ours([dict(function=name, steps=STEPS, base_lrs=BASES) for name in names])
     scaled = [lambda o, mode=mode: lrs.CyclicLR(o, 1e-3, 1e-1, 17, 5, scale_fn=lambda x: 1.0 / (5.0 + x), scale_mode=mode,
                                                 cycle_momentum=True) for mode in ("cycle", "iterations")]
     theirs = [lambda o: lrs.LambdaLR(o, lambda t: 0.95**t), lambda o: lrs.MultiplicativeLR(o, lambda t: 1.0 - 1.0 / (t + 10)),
               *scaled]
     for name, a, make in zip(names, mine, theirs):
-        b = recursion(make, steps)
+        b = recursion(make, STEPS)
         assert relative(a[:, :2], b[:, :2]) <= TIGHT, name
         if name.startswith("cyclic"):
             assert relative(a[:, 2], b[:, 2]) <= TIGHT, name
@@ -262,13 +280,13 @@ def test_functions_of_the_caller():
 def test_plateau():
     rng = random.Random("plateau")
     cases, makers = [], []
-    for n in lengths():
+    for _ in range(SETTINGS):
         mode, threshold_mode = rng.choice(["min", "max"]), rng.choice(["rel", "abs"])
         factor, patience = rng.uniform(0.1, 0.95), rng.choice([0, 1, 3, 10])
         threshold, cooldown = rng.choice([0.0, 1e-4, rng.uniform(0, 0.3)]), rng.choice([0, 1, 7])
         floors, eps = rng.choice([0.0, 1e-5, [1e-3, 1e-6]]), rng.choice([1e-8, 0.0, 1e-4])
         level, metrics = 5.0, []
-        for _ in range(n):  # positive, since a negative metric with 'rel' is a known defect
+        for _ in range(STEPS):  # positive, since a negative metric with 'rel' is a known defect
             level = max(0.01, level + rng.gauss(-0.01 if mode == "min" else 0.01, 0.2))
             metrics.append(rng.choice([level, level, round(level, 1), math.inf if mode == "min" else level]))
         per_group = isinstance(floors, list)
@@ -276,19 +294,22 @@ def test_plateau():
                     threshold_mode=threshold_mode, cooldown=cooldown, eps=eps,
                     min_lr=None if per_group else floors, min_lrs=floors if per_group else None)
         # Saved and restored in the middle, too.
-        cases.append(dict(spec=toml(**keys), base_lrs=BASES, metrics=metrics, resume=rng.randrange(n)))
+        cases.append(dict(spec=toml(**keys), base_lrs=BASES, metrics=metrics, resume=rng.randrange(STEPS)))
         makers.append(lambda o, a=(mode, factor, patience, threshold, threshold_mode, cooldown, floors, eps):
                       lrs.ReduceLROnPlateau(o, *a))
     # JSON has no infinity: null.
     text_safe = [dict(case, metrics=[m if math.isfinite(m) else None for m in case["metrics"]]) for case in cases]
-    for case, mine, make in zip(cases, ours(text_safe), makers):
+
+    def judge(case, mine, make):
         optimizer = optimizer_of()
         scheduler = make(optimizer)
-        theirs = np.empty((len(case["metrics"]), 2))
-        for t, metric in enumerate(case["metrics"]):
+        rates = []
+        for metric in case["metrics"]:
             scheduler.step(metric)
-            theirs[t] = [group["lr"] for group in optimizer.param_groups]
-        assert relative(mine[:, :2], theirs) <= TIGHT, case["spec"]
+            rates.append(scheduler.get_last_lr())
+        assert relative(mine[:, :2], np.array(rates)) <= TIGHT, case["spec"]
+
+    in_workers(judge, list(zip(cases, ours(text_safe), makers)))
 
 
 def parts_of(rng, upto):
@@ -318,52 +339,61 @@ def table(name, keys):
 def test_sequential_and_chained_as_pytorch_runs_them():
     rng = random.Random("composed")
     cases, makers = [], []
-    for steps in lengths():
+    for _ in range(SETTINGS):
         count = rng.randint(2, 4)
         if rng.random() < 0.5:
-            stones = sorted(rng.sample(range(1, steps), count - 1))
-            spans = [b - a for a, b in zip([0, *stones], [*stones, steps])]
+            stones = sorted(rng.sample(range(1, STEPS), count - 1))
+            stones[0] *= rng.random() < 0.8  # a first part of no length
+            spans = [b - a for a, b in zip([0, *stones], [*stones, STEPS])]
             parts = [parts_of(rng, span) for span in spans]
             spec = toml(kind="sequential", milestones=stones) + "\n"
             makers.append(lambda o, p=parts, s=stones: lrs.SequentialLR(o, [make(o) for _, make in p], s))
         else:
-            parts = [parts_of(rng, steps) for _ in range(count)]
+            parts = [parts_of(rng, STEPS) for _ in range(count)]
             spec = toml(kind="chained") + "\n"
             makers.append(lambda o, p=parts: lrs.ChainedScheduler([make(o) for _, make in p]))
         spec += "".join(table("parts", keys) for keys, _ in parts)
-        cases.append(dict(spec=spec, steps=steps, base_lrs=BASES, resume=rng.randrange(steps)))
-    for case, mine, make in zip(cases, ours(cases), makers):
-        assert relative(mine[:, :2], recursion(make, case["steps"])[:, :2]) <= TIGHT, case["spec"]
+        cases.append(dict(spec=spec, steps=STEPS, base_lrs=BASES, resume=rng.randrange(STEPS)))
+
+    def judge(case, mine, make):
+        assert relative(mine[:, :2], recursion(make, STEPS)[:, :2]) <= TIGHT, case["spec"]
+
+    in_workers(judge, list(zip(cases, ours(cases), makers)))
+
+
+def inline(v):
+    """A value in TOML on one line."""
+    if isinstance(v, dict):
+        return "{" + ", ".join(f"{k} = {inline(x)}" for k, x in v.items()) + "}"
+    if isinstance(v, list):
+        return "[" + ", ".join(inline(x) for x in v) + "]"
+    return f'"{v}"' if isinstance(v, str) else repr(v)
 
 
 def test_nested_composition_of_pytorchs_own_leaves():
     """PyTorch 2.15 cannot put a sequence or a chain second in a sequence (test_known_defects), so the whole is put together here
-    from its leaves: a sequence concatenates, a chain multiplies factors."""
+    from its leaves' closed forms: a sequence concatenates, a chain multiplies factors."""
     rng = random.Random("nested")
 
     def tree(depth, steps):
+        """(TOML keys, a function that gives PyTorch's rates)"""
         if depth == 0:
             keys, make = parts_of(rng, steps)
-            return keys, recursion(make, steps)[:, :2]
+            return keys, lambda: closed(make, steps)
         if rng.random() < 0.5 and steps > 4:
             stone = rng.randint(1, steps - 1)
             (a, left), (b, right) = tree(depth - 1, stone), tree(depth - 1, steps - stone)
-            return dict(kind="sequential", milestones=[stone], parts=[a, b]), np.concatenate([left, right])
+            return dict(kind="sequential", milestones=[stone], parts=[a, b]), lambda: np.concatenate([left(), right()])
         (a, left), (b, right) = tree(depth - 1, steps), tree(depth - 1, steps)
-        return dict(kind="chained", parts=[a, b]), left * right / np.array(BASES)
+        return dict(kind="chained", parts=[a, b]), lambda: left() * right() / np.array(BASES)
 
-    def inline(v):
-        if isinstance(v, dict):
-            return "{" + ", ".join(f"{k} = {inline(x)}" for k, x in v.items()) + "}"
-        if isinstance(v, list):
-            return "[" + ", ".join(inline(x) for x in v) + "]"
-        return f'"{v}"' if isinstance(v, str) else repr(v)
+    def judge(spec, mine, theirs):
+        assert relative(mine[:, :2], theirs()) <= TIGHT, spec
 
-    trees = [(tree(rng.randint(2, 4), steps), steps) for steps in lengths(100)]
-    cases = [dict(spec="\n".join(f"{k} = {inline(v)}" for k, v in keys.items()), steps=steps, base_lrs=BASES)
-             for (keys, _), steps in trees]
-    for case, mine, ((_, theirs), _) in zip(cases, ours(cases), trees):
-        assert relative(mine[:, :2], theirs) <= TIGHT, case["spec"]
+    trees = [tree(rng.randint(2, 4), STEPS) for _ in range(SETTINGS)]
+    specs = ["\n".join(f"{k} = {inline(v)}" for k, v in keys.items()) for keys, _ in trees]
+    results = ours([dict(spec=spec, steps=STEPS, base_lrs=BASES) for spec in specs])
+    in_workers(judge, [(spec, mine, theirs) for spec, mine, (_, theirs) in zip(specs, results, trees)])
 
 
 def torch_run(make, steps, lr=0.1):
@@ -381,11 +411,35 @@ def torch_run(make, steps, lr=0.1):
 
 
 def our_run(spec, steps, **more):
-    return ours([dict(spec=spec, steps=steps, base_lrs=[0.1], **more)])[0][:, 0]
+    """Our rates of so many steps, or the message of the error."""
+    asked = dict(function=spec[1:]) if spec.startswith("@") else dict(spec=spec)
+    flat = ours_or_error([dict(**asked, steps=steps, base_lrs=[0.1], **more)])
+    return flat if isinstance(flat, str) else flat.reshape(-1, 2)[:, 0]
 
 
 EXP = '{kind = "exponential", gamma = 0.9}'
-# What is asked; PyTorch's schedule; at which step; PyTorch's value; our spec; our value. The table of docs/schedules.md.
+CHAIN = f'{{kind = "chained", parts = [{EXP}]}}'
+SEQUENCE = f'{{kind = "sequential", milestones = [2], parts = [{EXP}, {EXP}]}}'
+
+
+def exp_of(o):
+    return lrs.ExponentialLR(o, 0.9)
+
+
+def chain_of(o):
+    return lrs.ChainedScheduler([exp_of(o)])
+
+
+def sequence_of(o):
+    return lrs.SequentialLR(o, [exp_of(o), exp_of(o)], [2])
+
+
+def before_or_after(first, second):
+    return lambda o: lrs.SequentialLR(o, [first(o), second(o)], [3])
+
+
+# The rows of the table in docs/schedules.md, base rate 0.1: PyTorch's schedule; at which step; PyTorch's value or error; our
+# spec (or a function of the driver, @name); our value, or a word of our error.
 DEFECTS = {
     "one_cycle_linear_ends_negative": (lambda o: lrs.OneCycleLR(o, 0.1, 10, anneal_strategy="linear"), 10, -0.014285257142857138,
                                        'kind = "one_cycle"\ntotal_steps = 10\nanneal_strategy = "linear"', 4e-7),
@@ -396,15 +450,21 @@ DEFECTS = {
                            'kind = "linear"\nstart_factor = 0.5\ntotal_iters = 0', 0.1),
     "constant_from_zero": (lambda o: lrs.ConstantLR(o, 0.0, 2), 2, "ZeroDivisionError",
                            'kind = "constant"\nfactor = 0.0\ntotal_iters = 2', 0.1),
-    "chain_first_in_a_sequence": (
-        lambda o: lrs.SequentialLR(o, [lrs.ChainedScheduler([lrs.ExponentialLR(o, 0.9)]), lrs.ExponentialLR(o, 0.9)], [3]), 0, 0.09,
-        f'kind = "sequential"\nmilestones = [3]\nparts = [{{kind = "chained", parts = [{EXP}]}}, {EXP}]', 0.1),
-    "chain_second_in_a_sequence": (
-        lambda o: lrs.SequentialLR(o, [lrs.ExponentialLR(o, 0.9), lrs.ChainedScheduler([lrs.ExponentialLR(o, 0.9)])], [3]), 3,
-        "NotImplementedError",
-        f'kind = "sequential"\nmilestones = [3]\nparts = [{EXP}, {{kind = "chained", parts = [{EXP}]}}]', 0.1),
+    "polynomial_of_no_steps": (lambda o: lrs.PolynomialLR(o, 0), 3, 0.1, 'kind = "polynomial"\ntotal_iters = 0', "total_iters"),
+    "cosine_with_a_high_floor": (lambda o: lrs.CosineAnnealingLR(o, 4, 0.2), 4, 0.2,
+                                 'kind = "cosine_annealing"\nt_max = 4\neta_min = 0.2', "eta_min"),
     "cyclic_past_1024_cycles": (lambda o: lrs.CyclicLR(o, 0.1, 0.2, 1, 1, "triangular2"), 2048, "OverflowError",
                                 'kind = "cyclic"\nbase_lr = 0.1\nmax_lr = 0.2\nstep_size_up = 1\nmode = "triangular2"', 0.1),
+    "chain_with_a_lambda": (lambda o: lrs.ChainedScheduler([lrs.ConstantLR(o, 0.5, 3), lrs.LambdaLR(o, lambda t: 0.9**t)]), 0, 0.1,
+                            "@constant_and_lambda", 0.05),
+    "chain_first_in_a_sequence": (before_or_after(chain_of, exp_of), 0, 0.09,
+                                  f'kind = "sequential"\nmilestones = [3]\nparts = [{CHAIN}, {EXP}]', 0.1),
+    "sequence_first_in_a_sequence": (before_or_after(sequence_of, exp_of), 0, 0.09,
+                                     f'kind = "sequential"\nmilestones = [3]\nparts = [{SEQUENCE}, {EXP}]', 0.1),
+    "chain_second_in_a_sequence": (before_or_after(exp_of, chain_of), 3, "NotImplementedError",
+                                   f'kind = "sequential"\nmilestones = [3]\nparts = [{EXP}, {CHAIN}]', 0.1),
+    "sequence_second_in_a_sequence": (before_or_after(exp_of, sequence_of), 3, "NotImplementedError",
+                                      f'kind = "sequential"\nmilestones = [3]\nparts = [{EXP}, {SEQUENCE}]', 0.1),
 }
 
 
@@ -413,7 +473,11 @@ def test_known_defects(name):
     make, step_at, theirs, spec, right = DEFECTS[name]
     upstream = torch_run(make, step_at + 1)[step_at]
     assert upstream == (theirs if isinstance(theirs, str) else pytest.approx(theirs, rel=1e-12))
-    assert our_run(spec, step_at + 1)[step_at] == pytest.approx(right, rel=1e-12)
+    rates = our_run(spec, step_at + 1)
+    if isinstance(right, str):
+        assert isinstance(rates, str) and right in rates
+    else:
+        assert rates[step_at] == pytest.approx(right, rel=1e-12)
 
 
 def test_known_defect_a_missed_restart():
@@ -424,15 +488,24 @@ def test_known_defect_a_missed_restart():
     assert our_run('kind = "cosine_annealing_warm_restarts"\nt_0 = 10\nt_mult = 3', 1211)[1210] == 0.1
 
 
-def test_known_defect_plateau_of_a_negative_metric():
+def torch_plateau(metrics, **settings):
     optimizer = optimizer_of([0.1])
-    scheduler = lrs.ReduceLROnPlateau(optimizer, factor=0.5, patience=2, threshold=0.1)
-    for _ in range(8):
-        scheduler.step(-1.0)
-    assert optimizer.param_groups[0]["lr"] == 0.1
+    scheduler = lrs.ReduceLROnPlateau(optimizer, factor=0.5, **settings)
+    for metric in metrics:
+        scheduler.step(metric)
+    return optimizer.param_groups[0]["lr"]
+
+
+def test_known_defect_plateau_of_a_negative_metric():
+    assert torch_plateau([-1.0] * 8, patience=2, threshold=0.1) == 0.1
     spec = 'kind = "reduce_on_plateau"\nfactor = 0.5\npatience = 2\nthreshold = 0.1'
-    mine = ours([dict(spec=spec, base_lrs=[0.1], metrics=[-1.0] * 8)])[0][:, 0]
-    assert list(mine) == [0.1, 0.1, 0.1, 0.05, 0.05, 0.05, 0.025, 0.025]
+    assert list(our_run(spec, 0, metrics=[-1.0] * 8)) == [0.1, 0.1, 0.1, 0.05, 0.05, 0.05, 0.025, 0.025]
+
+
+def test_known_defect_plateau_of_nan():
+    assert torch_plateau([1.0, math.nan], patience=0) == 0.05
+    said = our_run('kind = "reduce_on_plateau"\nfactor = 0.5\npatience = 0', 0, metrics=[1.0, "nan"])
+    assert isinstance(said, str) and "nan" in said.lower()
 
 
 def test_known_defect_resume_of_a_sequence():

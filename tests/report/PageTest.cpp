@@ -113,6 +113,34 @@ TEST(Page, ShowsStatusBestCheckpointsSourcesAndEnvironment) {
   EXPECT_EQ(data.at("panels").back().at("limits").at(0).at("value"), 2147483648.0);
 }
 
+TEST(Page, KnowsWhenEachStepWasDoneOverAResumeToo) {
+  const test::TemporaryFolder folder;
+  std::string metrics = "step,epoch,split,name,value\n";
+  // Two seconds a step; after step 50 the run was resumed, and its clock with it.
+  for (int step = 10; step <= 100; step += 10)
+    metrics += std::to_string(step) + ",0,train,loss,1\n" + std::to_string(step) + ",0,train,elapsed_seconds," +
+               std::to_string(2 * (step > 50 ? step - 50 : step)) + "\n";
+  const std::array runs{run_of(folder / "a", metrics, "{}", "")};
+  const std::string html = page(runs);
+  EXPECT_NE(html.find("id=\"time\""), std::string::npos);
+  const json run = data_of(html).at("runs").at(0);
+  ASSERT_EQ(run.at("clock").at("x").size(), 10u);
+  for (std::size_t i = 0; i < 10; ++i)
+    EXPECT_EQ(run.at("clock").at("y").at(i), 2.0 * run.at("clock").at("x").at(i).get<double>());
+  EXPECT_EQ(run.at("series").size(), 1u) << "the time is an axis, not a curve";
+  const std::array without{run_of(folder / "b", kMetrics, "{}", "")};
+  EXPECT_EQ(page(without).find("id=\"time\""), std::string::npos);
+}
+
+TEST(Page, TheForecastIsALimitAndNoCurve) {
+  const test::TemporaryFolder folder;
+  const std::array runs{run_of(folder / "a", "1,0,train,memory_reserved,1048576\n1,0,train,memory_forecast,2097152\n",
+                               R"({"memory": {"forecast": 2097152}})", "")};
+  const json data = data_of(page(runs));
+  EXPECT_EQ(data.at("panels").at(0).at("names"), json::array({"memory_reserved"}));
+  EXPECT_EQ(data.at("panels").at(0).at("limits").at(0).at("value"), 2097152.0);
+}
+
 TEST(Page, SeveralRunsSideBySide) {
   const test::TemporaryFolder folder;
   const std::array runs{run_of(folder / "a", kMetrics, "{\"name\": \"one\"}", "lr = 1  # file\nx = 2  # default"),

@@ -189,7 +189,7 @@ TEST(CsvLog, AResumeDropsWhatTheLostStepsLogged) {
     log(csv, 30);
   }
   const auto text = core::read_file(path);
-  EXPECT_EQ(std::count(text.begin(), text.end(), '\n'), 1 + 3 * 3);
+  EXPECT_EQ(std::count(text.begin(), text.end(), '\n'), 1 + 3 * 4);  // loss, lr, items_per_second, elapsed_seconds
   EXPECT_NE(text.find("\n30,0,train,loss,0.3333333333333333\n"), std::string::npos) << text;
   EXPECT_EQ(text.find("40,"), std::string::npos);
 }

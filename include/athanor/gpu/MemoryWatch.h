@@ -24,6 +24,8 @@ class MemoryWatch {
   /// a GPU; and "memory_highest".
   std::map<std::string, double> read();
 
+  /// Whether the driver tells what this process holds: then the highest counts its CUDA context too.
+  [[nodiscard]] bool sees_process() const { return process_ && process_().has_value(); }
   [[nodiscard]] Bytes highest() const { return highest_; }
 
  private:

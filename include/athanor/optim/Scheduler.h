@@ -72,10 +72,10 @@ class Scheduler {
 
  private:
   [[nodiscard]] const schedule::Schedule& schedule_of(std::size_t position) const;
-  [[nodiscard]] std::vector<schedule::Point> points_at(std::int64_t step, const std::vector<double>& base_lrs) const;
   [[nodiscard]] torch::optim::OptimizerOptions& options_of(std::size_t position) const;
   void begin();
-  void apply(const std::vector<schedule::Point>& points);
+  void ask(std::int64_t step, const std::vector<double>& base_lrs);  // fills points_, or throws and leaves groups alone
+  void apply();                                                      // points_ to the groups
   void warn_if_first();
 
   torch::optim::Optimizer* optimizer_;
@@ -84,6 +84,7 @@ class Scheduler {
   std::optional<schedule::ReduceOnPlateau> plateau_;
   std::vector<std::size_t> groups_;
   std::vector<double> base_lrs_;
+  std::vector<schedule::Point> points_;  // kept, so that a step allocates nothing
   std::int64_t step_ = 0;
   std::vector<std::pair<at::Tensor, at::Tensor>> samples_;  // parameters and their copies, until the first step
 };

@@ -23,6 +23,7 @@ struct Event {
   std::int64_t total_steps = 0;  ///< Of the whole run, as far as it is known; 0: it is not.
   double lr = 0.0;               ///< Of the first parameter group.
   double items_per_second = 0.0;
+  double seconds = 0.0;       ///< Since this part of the run began: the whole run, or what followed a resume.
   double seconds_left = 0.0;  ///< Estimated; 0: unknown.
   Metrics metrics = {};       ///< Named split_metric.
   std::string message = {};

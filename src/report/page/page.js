@@ -4,7 +4,7 @@ const data = JSON.parse(document.getElementById("data").textContent);
 const svgNs = "http://www.w3.org/2000/svg";
 const key = "athanor-report:" + data.title;
 const saved = (() => { try { return JSON.parse(sessionStorage.getItem(key)) || {}; } catch { return {}; } })();
-const state = { smooth: saved.smooth ?? 0.8, log: saved.log ?? false, live: saved.live ?? true, hidden: saved.hidden ?? {} };
+const state = { smooth: saved.smooth ?? 0.8, log: saved.log ?? false, time: saved.time ?? false, live: saved.live ?? true, hidden: saved.hidden ?? {} };
 const save = () => { try { sessionStorage.setItem(key, JSON.stringify(state)); } catch { /* a file:// page may not store */ } };
 
 const number = (y) => typeof y === "string" ? Number({ nan: NaN, inf: Infinity, "-inf": -Infinity }[y]) : y;
@@ -25,6 +25,20 @@ function steps(value) {
   if (value >= 1e6) return tidy((value / 1e6).toPrecision(3)) + "M";
   if (value >= 1e4) return tidy((value / 1e3).toPrecision(3)) + "k";
   return String(value);
+}
+
+// Seconds of training until a step was done: between two logged times, and before the first and after the last, a straight line.
+function secondsAt(clock, step) {
+  const { x, y } = clock;
+  if (x.length < 2) return x.length && x[0] > 0 ? step * y[0] / x[0] : 0;
+  if (step <= x[0]) return x[0] > 0 ? step * y[0] / x[0] : y[0];
+  let low = 0, high = x.length - 1;
+  while (high - low > 1) { const middle = (low + high) >> 1; x[middle] <= step ? (low = middle) : (high = middle); }
+  return x[high] > x[low] ? y[low] + (step - x[low]) / (x[high] - x[low]) * (y[high] - y[low]) : y[high];
+}
+function duration(seconds) {
+  for (const [unit, size] of [["h", 3600], ["min", 60]]) if (seconds >= 2 * size) return significant(seconds / size, 3) + " " + unit;
+  return significant(seconds, 3) + " s";
 }
 
 // Round tick positions: 1, 2 or 5 times a power of ten (of two for bytes).
@@ -75,7 +89,8 @@ const panels = data.panels.map((panel) => {
   data.runs.forEach((run, r) => run.series.forEach((s) => {
     if (!panel.names.includes(s.name)) return;
     const kind = panel.unit === "bytes" ? s.name.replace(/^memory_/, "") : panel.per_split ? s.split : s.name;
-    lines.push({ run: r, kind, x: s.x,
+    const when = (list) => list.map((step) => secondsAt(run.clock, step));
+    lines.push({ run: r, kind, x: s.x, times: when(s.x), meanTimes: when(s.mx.length ? s.mx : s.x),
       y: s.y.map(number), mx: s.mx.length ? s.mx : s.x, my: (s.mx.length ? s.my : s.y).map(number), thinned: s.mx.length > 0, n: s.n });
   }));
   const kinds = [...new Set(lines.map((l) => l.kind))];
@@ -86,6 +101,12 @@ const panels = data.panels.map((panel) => {
   });
   return { ...panel, lines };
 }).filter((panel) => panel.lines.length > 0);
+
+// Where on the horizontal axis a line's points, its means and a step of a run are: steps, or seconds of training.
+const timed = () => state.time && document.getElementById("time") !== null;
+const places = (line) => timed() ? line.times : line.x;
+const meanPlaces = (line) => timed() ? line.meanTimes : line.mx;
+const placeOf = (run, step) => timed() ? secondsAt(run.clock, step) : step;
 
 function path(points, X, Y) {
   let d = "", pen = false;
@@ -102,7 +123,8 @@ function range(panel, shown, log) {
   let low = Infinity, high = -Infinity, first = Infinity, last = -Infinity;
   for (const line of shown) {
     for (const y of line.y) if (Number.isFinite(y) && (!log || y > 0)) { low = Math.min(low, y); high = Math.max(high, y); }
-    if (line.x.length) { first = Math.min(first, line.x[0]); last = Math.max(last, line.x[line.x.length - 1]); }
+    const at = places(line);
+    if (at.length) { first = Math.min(first, at[0]); last = Math.max(last, at[at.length - 1]); }
   }
   for (const limit of panel.limits ?? []) { low = Math.min(low, limit.value); high = Math.max(high, limit.value); }
   if (low > high) { low = log ? 0.1 : 0; high = 1; }
@@ -122,12 +144,13 @@ function axes(svg, panel, box, span, X, Y, log) {
     const label = shape("text", { x: box.l - 8, y: y + 4, "text-anchor": "end" }, svg);
     label.textContent = panel.unit === "bytes" ? bytes(t) : t >= 1e4 ? steps(t) : significant(t, 3);
   }
-  for (const t of ticks(span.first, span.last, box.w / 90).filter(Number.isInteger)) {
-    const label = shape("text", { x: X(t), y: box.t + box.h + 18, "text-anchor": "middle" }, svg);
-    label.textContent = steps(t);
-    shape("line", { x1: X(t), x2: X(t), y1: box.t + box.h, y2: box.t + box.h + 4, stroke: "var(--line)" }, svg);
+  const [unit, size] = !timed() ? ["step", 1] : span.last >= 7200 ? ["hours", 3600] : span.last >= 120 ? ["min", 60] : ["s", 1];
+  for (const t of ticks(span.first / size, span.last / size, box.w / 90).filter((t) => timed() || Number.isInteger(t))) {
+    const label = shape("text", { x: X(t * size), y: box.t + box.h + 18, "text-anchor": "middle" }, svg);
+    label.textContent = timed() ? significant(t, 3) : steps(t);
+    shape("line", { x1: X(t * size), x2: X(t * size), y1: box.t + box.h, y2: box.t + box.h + 4, stroke: "var(--line)" }, svg);
   }
-  shape("text", { x: box.l - 8, y: box.t + box.h + 18, "text-anchor": "end" }, svg).textContent = "step";
+  shape("text", { x: box.l - 8, y: box.t + box.h + 18, "text-anchor": "end" }, svg).textContent = unit;
   shape("line", { x1: box.l, x2: box.l + box.w, y1: box.t + box.h, y2: box.t + box.h, stroke: "var(--line)" }, svg);
 }
 
@@ -136,7 +159,7 @@ function marks(svg, panel, box, X, wordy) {
   data.runs.forEach((run, r) => {
     const colour = several ? `var(--s${r % 8})` : "var(--mark)";
     for (const mark of run.marks) {
-      const x = X(mark.step);
+      const x = X(placeOf(run, mark.step));
       if (mark.kind === "checkpoint") {
         const d = `M${x - 4} ${box.t + box.h - 1}L${x} ${box.t + box.h - 8}L${x + 4} ${box.t + box.h - 1}Z`;
         element("title", { text: mark.label }, shape("path", { d, fill: colour, opacity: 0.85 }, svg), svgNs);
@@ -160,16 +183,16 @@ function marks(svg, panel, box, X, wordy) {
 function curves(svg, panel, shown, X, Y) {
   const weight = panel.smooth ? state.smooth : 0;
   for (const line of shown) {
-    const raw = line.x.map((x, i) => [x, line.y[i]]);
+    const raw = places(line).map((x, i) => [x, line.y[i]]);
     const common = { fill: "none", stroke: line.colour, "stroke-dasharray": line.dash, "stroke-linejoin": "round" };
     const averaged = weight > 0 && raw.length > 60;  // few points need no smoothing, and would be bent by it
     shape("path", { ...common, d: path(raw, X, Y), "stroke-width": averaged ? 1 : 1.6, opacity: averaged ? 0.3 : 1 }, svg);
-    if (averaged) shape("path", { ...common, d: path(smoothed(line.mx, line.my, weight), X, Y), "stroke-width": 2 }, svg);
+    if (averaged) shape("path", { ...common, d: path(smoothed(meanPlaces(line), line.my, weight), X, Y), "stroke-width": 2 }, svg);
     if (raw.length <= 40)
       for (const [x, y] of raw) if (Number.isFinite(Y(y))) shape("circle", { cx: X(x), cy: Y(y), r: 2.5, fill: line.colour }, svg);
     const broken = line.y.findIndex((y) => !Number.isFinite(y));
     if (broken >= 0) {
-      const x = X(line.x[broken]);
+      const x = X(places(line)[broken]);
       shape("line", { x1: x, x2: x, y1: 10, y2: "88%", stroke: "var(--bad)" }, svg);
       shape("text", { x: x - 5, y: 22, "text-anchor": "end", style: "fill: var(--bad)" }, svg).textContent = `${line.y[broken]} at step ${line.x[broken]}`;
     }
@@ -192,18 +215,22 @@ function hover(plot, svg, panel, shown, box, span, X, Y) {
     const scale = svg.viewBox.baseVal.width / svg.getBoundingClientRect().width;
     const at = (event.clientX - svg.getBoundingClientRect().left) * scale;
     if (at < box.l - 6 || at > box.l + box.w + 6 || !shown.length) return off();
-    const step = span.first + (at - box.l) / box.w * (span.last - span.first);
+    const place = span.first + (at - box.l) / box.w * (span.last - span.first);
     tip.textContent = "";
-    let anchor = null;
+    let anchor = null, step = null;
     for (const line of shown) {
       if (!line.x.length) continue;
-      const i = nearest(line.x, step);
-      anchor = anchor === null || Math.abs(line.x[i] - step) < Math.abs(anchor - step) ? line.x[i] : anchor;
+      const i = nearest(places(line), place);
+      if (anchor === null || Math.abs(places(line)[i] - place) < Math.abs(anchor - place)) {
+        anchor = places(line)[i];
+        step = line.x[i];
+      }
       const row = element("div", { style: `color: ${line.colour}` }, tip);
       row.textContent = `${line.label}  ${written(panel, line.y[i])}  at ${line.x[i].toLocaleString("en")}`;
     }
-    const epoch = several || anchor === null ? null : epochAt(0, anchor);
-    tip.prepend(element("div", { text: `step ${anchor?.toLocaleString("en")}` + (epoch === null ? "" : `, epoch ${epoch + 1}`) }));
+    const epoch = several || step === null ? null : epochAt(0, step);
+    const when = timed() && anchor !== null ? duration(anchor) + ", " : "";
+    tip.prepend(element("div", { text: when + `step ${step?.toLocaleString("en")}` + (epoch === null ? "" : `, epoch ${epoch + 1}`) }));
     cross.setAttribute("x1", X(anchor)); cross.setAttribute("x2", X(anchor)); cross.setAttribute("visibility", "visible");
     tip.hidden = false;
     const room = plot.clientWidth - tip.offsetWidth;
@@ -266,6 +293,11 @@ slider.oninput = () => { state.smooth = Number(slider.value); shownWeight.value 
 const logBox = document.getElementById("log");
 logBox.checked = state.log;
 logBox.onchange = () => { state.log = logBox.checked; save(); redraw(); };
+const timeBox = document.getElementById("time");
+if (timeBox) {
+  timeBox.checked = state.time;
+  timeBox.onchange = () => { state.time = timeBox.checked; save(); redraw(); };
+}
 const live = document.getElementById("live");
 if (live) {
   live.checked = state.live;

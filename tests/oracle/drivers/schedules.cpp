@@ -28,6 +28,9 @@ schedule::Schedule named(const std::string& function) {
   if (function == "lambda") return lambda([](std::int64_t t) { return std::pow(0.95, static_cast<double>(t)); });
   if (function == "multiplicative")
     return multiplicative([](std::int64_t t) { return 1.0 - 1.0 / static_cast<double>(t + 10); });
+  if (function == "constant_and_lambda")
+    return chained({constant({.factor = 0.5, .total_iters = 3}),
+                    lambda([](std::int64_t t) { return std::pow(0.9, static_cast<double>(t)); })});
   if (function == "cyclic_scale")
     return cyclic({.base_lr = 1e-3,
                    .max_lr = 1e-1,
@@ -70,8 +73,10 @@ struct Groups {
 void stepped(const schedule::Spec& spec, const json& request) {
   const auto base_lrs = request.at("base_lrs").get<std::vector<double>>();
   std::vector<double> metrics;
-  for (const auto& metric : request.value("metrics", json::array()))  // JSON has no infinity
-    metrics.push_back(metric.is_null() ? std::numeric_limits<double>::infinity() : metric.get<double>());
+  for (const auto& metric : request.value("metrics", json::array()))  // JSON has neither infinity nor nan
+    metrics.push_back(metric.is_null()     ? std::numeric_limits<double>::infinity()
+                      : metric.is_string() ? std::numeric_limits<double>::quiet_NaN()
+                                           : metric.get<double>());
   const auto steps = metrics.empty() ? request.at("steps").get<std::int64_t>() : std::ssize(metrics);
   const auto resume = request.value("resume", std::int64_t{-1});
   Groups groups(base_lrs);
@@ -97,23 +102,22 @@ void stepped(const schedule::Spec& spec, const json& request) {
   }
 }
 
+void answer(const json& request) {
+  if (request.contains("function")) return pure(named(request.at("function")), request);
+  const auto config = core::Config::from_text(request.at("spec").get<std::string>(), "spec");
+  const auto spec = schedule::spec_from_config(config);
+  config.reject_unknown();
+  if (request.contains("metrics") || request.contains("resume")) return stepped(spec, request);
+  pure(std::get<schedule::Schedule>(spec.rule), request);
+}
+
 }  // namespace
 
-int main() {
+int main() try {
   std::ios::sync_with_stdio(false);
-  for (std::string line; std::getline(std::cin, line);) {
-    const json request = json::parse(line);
-    if (request.contains("function")) {
-      pure(named(request.at("function")), request);
-      continue;
-    }
-    const auto config = core::Config::from_text(request.at("spec").get<std::string>(), "spec");
-    const auto spec = schedule::spec_from_config(config);
-    config.reject_unknown();
-    if (request.contains("metrics") || request.contains("resume"))
-      stepped(spec, request);
-    else
-      pure(std::get<schedule::Schedule>(spec.rule), request);
-  }
+  for (std::string line; std::getline(std::cin, line);) answer(json::parse(line));
   return 0;
+} catch (const std::exception& error) {
+  std::cerr << error.what() << '\n';
+  return 1;
 }
