@@ -34,7 +34,8 @@ nlohmann::json rehearse_run(const core::Config& config, const models::Registry& 
   const auto& gpu = gpu::Table::standard().find(card);
   const auto forecast = rehearse_training(config, models,
                                           {.rehearsal = {.gpu = gpu.name, .allocator = allocator_settings()},
-                                           .form = form_of_training(config, models)})
+                                           .form = form_of_training(config, models).form,
+                                           .samples = samples_of_training(config)})
                             .forecast;
   return {{"gpu", gpu.name}, {"reserved", forecast.peak.reserved.value}, {"process", forecast.peak.process.value}};
 }

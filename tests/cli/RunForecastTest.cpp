@@ -64,6 +64,19 @@ TEST(Apart, NobodyWaitingEndsTheWork) {
 // A driver that knows one card, an A100 SXM4 80GB, as its second.
 const std::string driver = std::string(ATHANOR_STANDINS) + "/libcuda_standin.so";
 
+// Autograd's threads do not come along into a copy of a process that used it, so these tests begin in a process of
+// their own, as a training does.
+template <class Body>
+void afresh(Body body) {
+  ::testing::FLAGS_gtest_death_test_style = "threadsafe";
+  EXPECT_EXIT(
+      {
+        body();
+        std::exit(testing::Test::HasFailure() ? 1 : 0);
+      },
+      testing::ExitedWithCode(0), "");
+}
+
 struct Trained : Desk {
   Trained() : Desk("run-forecast") {}
   [[nodiscard]] std::optional<MemoryForecast> forecast(const std::vector<std::string>& overrides,
@@ -74,16 +87,18 @@ struct Trained : Desk {
 };
 
 TEST(RunForecast, IsTheRehearsalOfTheCardThatTheDriverNames) {
-  const Trained desk;
-  const auto forecast = desk.forecast({"run.device=\"cuda:1\""});
-  ASSERT_TRUE(forecast);
-  EXPECT_EQ(forecast->gpu, "A100 SXM4 80GB");
-  const auto rehearsed = run({"rehearse", desk.path("tiny.toml"), "--gpu", "A100 SXM4 80GB", "--json"});
-  ASSERT_EQ(rehearsed.code, 0) << rehearsed.err;
-  const json peak = json::parse(rehearsed.out).at("peak");
-  EXPECT_EQ(forecast->reserved.count, peak.at("reserved"));
-  EXPECT_EQ(forecast->process.count, peak.at("process"));
-  EXPECT_GT(forecast->process, forecast->reserved) << "the context counts";
+  afresh([] {
+    const Trained desk;
+    const auto forecast = desk.forecast({"run.device=\"cuda:1\""});
+    ASSERT_TRUE(forecast);
+    EXPECT_EQ(forecast->gpu, "A100 SXM4 80GB");
+    const auto rehearsed = run({"rehearse", desk.path("tiny.toml"), "--gpu", "A100 SXM4 80GB", "--json"});
+    ASSERT_EQ(rehearsed.code, 0) << rehearsed.err;
+    const json peak = json::parse(rehearsed.out).at("peak");
+    EXPECT_EQ(forecast->reserved.count, peak.at("reserved"));
+    EXPECT_EQ(forecast->process.count, peak.at("process"));
+    EXPECT_GT(forecast->process, forecast->reserved) << "the context counts";
+  });
 }
 
 TEST(RunForecast, ThereIsNoneWithoutACard) {
@@ -94,11 +109,13 @@ TEST(RunForecast, ThereIsNoneWithoutACard) {
 }
 
 TEST(RunForecast, ACardThatIsNotInTheTableIsNamedAndMemoryGpuStandsIn) {
-  const Trained desk;
-  EXPECT_THROW(desk.forecast({}), std::invalid_argument);  // the driver's first card is one of a kind
-  const auto forecast = desk.forecast({"memory.gpu=\"RTX 4090\""});
-  ASSERT_TRUE(forecast);
-  EXPECT_EQ(forecast->gpu, "GeForce RTX 4090");
+  afresh([] {
+    const Trained desk;
+    EXPECT_THROW(desk.forecast({}), std::invalid_argument);  // the driver's first card is one of a kind
+    const auto forecast = desk.forecast({"memory.gpu=\"RTX 4090\""});
+    ASSERT_TRUE(forecast);
+    EXPECT_EQ(forecast->gpu, "GeForce RTX 4090");
+  });
 }
 
 // A card's memory as the allocator and the driver would tell it: the context and what is reserved.
@@ -142,21 +159,25 @@ Lived live(const Trained& desk, double reserved_of_forecast, bool driver_tells) 
 }
 
 TEST(MemoryLog, HoldsTheForecastAgainstWhatTheAllocatorReserved) {
-  const Trained desk;
-  const Lived right = live(desk, 1.04, /*driver_tells=*/false);
-  ASSERT_EQ(right.said.size(), 1u);
-  EXPECT_NE(right.said[0].find("expected on A100 SXM4 80GB"), std::string::npos) << right.said[0];
-  EXPECT_EQ(right.facts.at("forecast"), right.forecast);
-  EXPECT_EQ(right.facts.at("forecast"), right.facts.at("rehearsed").at("reserved"));
-  EXPECT_EQ(right.verdict, "") << "4 % is not worth a word";
-  const Lived wrong = live(desk, 1.07, /*driver_tells=*/false);
-  EXPECT_NE(wrong.verdict.find("7 % more"), std::string::npos) << wrong.verdict;
+  afresh([] {
+    const Trained desk;
+    const Lived right = live(desk, 1.04, /*driver_tells=*/false);
+    ASSERT_EQ(right.said.size(), 1u);
+    EXPECT_NE(right.said[0].find("expected on A100 SXM4 80GB"), std::string::npos) << right.said[0];
+    EXPECT_EQ(right.facts.at("forecast"), right.forecast);
+    EXPECT_EQ(right.facts.at("forecast"), right.facts.at("rehearsed").at("reserved"));
+    EXPECT_EQ(right.verdict, "") << "4 % is not worth a word";
+    const Lived wrong = live(desk, 1.07, /*driver_tells=*/false);
+    EXPECT_NE(wrong.verdict.find("7 % more"), std::string::npos) << wrong.verdict;
+  });
 }
 
 TEST(MemoryLog, WhereTheDriverTellsTheContextCounts) {
-  const Trained desk;
-  const Lived lived = live(desk, 1.0, /*driver_tells=*/true);
-  EXPECT_EQ(lived.facts.at("forecast"), lived.facts.at("rehearsed").at("process"));
+  afresh([] {
+    const Trained desk;
+    const Lived lived = live(desk, 1.0, /*driver_tells=*/true);
+    EXPECT_EQ(lived.facts.at("forecast"), lived.facts.at("rehearsed").at("process"));
+  });
 }
 
 TEST(MemoryLog, AForecastThatComesLateIsWaitedForAtTheEndAlone) {
