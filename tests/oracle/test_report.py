@@ -92,6 +92,7 @@ def test_controls_redraw(browser, page):
     count = browser.evaluate(curves)
     browser.evaluate("document.querySelector('.legend button').click()")
     assert browser.evaluate(curves) < count
+    browser.evaluate("sessionStorage.clear()")  # where the page keeps what was chosen
     assert not browser.errors
 
 
