@@ -1,7 +1,6 @@
-"""How long a plan takes: the settings of a GPT-2-small step, searched on one core."""
+"""How long a plan takes: the settings of a GPT-2-small step, searched on one core, for a roomy, a tight and a very tight budget."""
 import json
 import os
-import statistics
 import subprocess
 import tempfile
 
@@ -36,10 +35,11 @@ def main():
         with open(config, "w") as file:
             file.write(GPT2)
         plans = [plan(config, budget) for budget in ("24GiB", "8GiB", "4GiB")]
-    per_thousand = statistics.median(p["seconds"] / p["combinations"] * 1000 for p in plans)
+    per_thousand = max(p["seconds"] / p["combinations"] * 1000 for p in plans)
     for p in plans:
         print(f"{p['budget'] / 2**30:.0f} GiB: {p['combinations']} combinations, {p['searched']} rehearsed, {p['seconds']:.1f} s")
-    write("plan", [claim("search of a GPT-2-small step's settings on one core, per 1,000 combinations", per_thousand, 20.0, "goal")])
+    write("plan", [claim("search of a GPT-2-small step's settings on one core, per 1,000 candidates, the slowest budget",
+                         per_thousand, 20.0, "the limit set")])
 
 
 if __name__ == "__main__":

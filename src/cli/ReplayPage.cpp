@@ -24,10 +24,10 @@ constexpr int map_width = 720;
 constexpr int row_height = 9;
 constexpr int rows = 40;
 
-// The holders' colours, then: held by others, stuck, could be given back.
-constexpr std::array<const char*, named_holders> light{"#0b62c4", "#1f7a3d", "#8e35b0",
-                                                       "#0b7f8c", "#a87900", "#c0285a"};
-constexpr std::array<const char*, named_holders> dark{"#5aa9ff", "#52cf74", "#cf9bff", "#3fc6d0", "#e0b040", "#ff7d9f"};
+// The holders' colours; what is free has those of the chart over time.
+constexpr std::array<const char*, named_holders> light{"#0b62c4", "#8e35b0", "#0b7f8c",
+                                                       "#a87900", "#c0285a", "#5c6370"};
+constexpr std::array<const char*, named_holders> dark{"#5aa9ff", "#cf9bff", "#3fc6d0", "#e0b040", "#ff7d9f", "#9aa4b0"};
 
 std::string text(std::int64_t bytes) {
   return Bytes{bytes}.text();
@@ -44,9 +44,9 @@ std::string map_style() {
                     paper, ink, quiet, others, stuck, spare);
     for (std::size_t i = 0; i < named_holders; ++i) css += fmt::format(".am-h{}{{fill:{}}}", i, holders[i]);
   };
-  colours(light, "#ffffff", "#1b1f24", "#5b636d", "#b9c0c9", "#ff8f5c", "#e9ecef");
+  colours(light, "#ffffff", "#1b1f24", "#5b636d", "#c9ced5", "#d2500c", "#bcd7c5");
   css += "@media (prefers-color-scheme:dark){";
-  colours(dark, "#12161c", "#e6e9ee", "#9aa4b0", "#4a525d", "#c4531d", "#232932");
+  colours(dark, "#12161c", "#e6e9ee", "#9aa4b0", "#4a525d", "#ff9a57", "#254e36");
   return css + "}</style>\n";
 }
 
@@ -167,7 +167,7 @@ plot::Chart chart(const ReplayReport& report) {
   chart.x.label = timed ? "seconds" : "events";
   plot::Series allocated{"allocated", {}, {}, false, false};
   plot::Series stuck{"stuck", {}, {}, false, false};
-  plot::Series cached{"cached, can be given back", {}, {}, false, false};
+  plot::Series cached{"cached, can be given back", {}, {}, false, true};
   double last = 0;
   for (const Moment& moment : moments) {
     const double x =

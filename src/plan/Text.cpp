@@ -74,7 +74,7 @@ std::string why(const Plan& plan, const TextOptions& options) {
     if (!candidate.fits && candidate.cost.seconds_per_step < plan.chosen->cost.seconds_per_step)
       if (next == nullptr || candidate.cost.seconds_per_step > next->cost.seconds_per_step) next = &candidate;
   if (next == nullptr) return "Why: nothing is faster, with more memory either.";
-  return fmt::format("Why: of what is faster, the nearest, {}, takes {} a step and {}, {} too much.",
+  return fmt::format("Why: the next faster one, {}, takes {} a step and {}, {} too much.",
                      name_of(next->settings, options), core::duration(next->cost.seconds_per_step),
                      next->cost.process.text(), (next->cost.process - plan.budget).text());
 }

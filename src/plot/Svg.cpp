@@ -106,8 +106,8 @@ class Drawing {
         top_ += 18;
       }
       any = true;
-      out_ += area ? fmt::format("<rect class=\"ach-f{}\" x=\"{}\" y=\"{}\" width=\"12\" height=\"12\" rx=\"2\"/>\n",
-                                 colour, px(x), px(top_ + 4))
+      out_ += area ? fmt::format("<rect class=\"ach-f{}\"{} x=\"{}\" y=\"{}\" width=\"12\" height=\"12\" rx=\"2\"/>\n",
+                                 colour, pale(series), px(x), px(top_ + 4))
                    : fmt::format("<path class=\"ach-line ach-l{}\" stroke-width=\"{}\" d=\"M{} {}h14\"/>\n", colour,
                                  series.faint ? "1" : "2.5", px(x), px(top_ + 10));
       out_ += label(x + 20, top_ + 14, "start", "ach-ink", series.name);
@@ -175,14 +175,17 @@ class Drawing {
   }
 
   // The higher tops first: each lower one paints over, which leaves every area its own band.
+  static const char* pale(const Series& area) { return area.faint ? " fill-opacity=\"0.3\"" : ""; }
+
   void area(const Series& top, std::size_t colour, double width, double height) {
     const double floor =
         height * (1.0 - std::clamp(ranges_.y.scale == Scale::log ? 0.0 : ranges_.y.place(0.0), 0.0, 1.0));
     for (const auto& stroke : strokes_of(top, ranges_, static_cast<int>(width))) {
       const double left = stroke.front().x * width;
       const double right = stroke.back().x * width;
-      out_ += fmt::format("<path class=\"ach-f{}\" d=\"M{} {}{}L{} {}Z\"><title>{}</title></path>\n", colour, px(left),
-                          px(floor), points(stroke, width, height, 'L'), px(right), px(floor), core::escaped(top.name));
+      out_ += fmt::format("<path class=\"ach-f{}\"{} d=\"M{} {}{}L{} {}Z\"><title>{}</title></path>\n", colour,
+                          pale(top), px(left), px(floor), points(stroke, width, height, 'L'), px(right), px(floor),
+                          core::escaped(top.name));
     }
   }
 

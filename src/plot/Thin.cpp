@@ -73,7 +73,7 @@ std::vector<Series> stacked(const std::vector<Series>& areas) {
   for (const auto& area : areas) {
     for (std::size_t i = 0; i < sum.size(); ++i)
       if (std::isfinite(area.y[i])) sum[i] += area.y[i];
-    tops.push_back({.name = area.name, .x = area.x, .y = sum, .stepped = area.stepped});
+    tops.push_back({.name = area.name, .x = area.x, .y = sum, .stepped = area.stepped, .faint = area.faint});
   }
   return tops;
 }

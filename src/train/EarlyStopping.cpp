@@ -78,7 +78,7 @@ Verdict EarlyStopping::observe(const Metrics& metrics, torch::nn::Module& model,
 Verdict EarlyStopping::observe(double metric, torch::nn::Module& model, std::int64_t epoch) {
   const auto& name = options_.monitor;
   if (!std::isfinite(metric) && options_.check_finite)
-    return stop(StopReason::non_finite, fmt::format("{} is {} in epoch {}", name, metric, epoch));
+    return stop(StopReason::non_finite, fmt::format("{} is {} in epoch {}", name, metric, epoch + 1));
   if (epoch < options_.start_from_epoch) return {};
   const bool improved = std::isfinite(metric) && improves(metric);
   if (improved) {
@@ -102,7 +102,7 @@ Verdict EarlyStopping::observe(double metric, torch::nn::Module& model, std::int
                 improved);
   if (exhausted()) {
     const std::string best =
-        best_ ? fmt::format("best {} in epoch {}", core::significant(*best_, 4), best_epoch_) : "no finite value yet";
+        best_ ? fmt::format("best {} in epoch {}", core::significant(*best_, 4), best_epoch_ + 1) : "no finite value yet";
     return stop(
         StopReason::no_improvement,
         fmt::format("{} has not improved for {} observation{} ({})", name, waited_, waited_ == 1 ? "" : "s", best),

@@ -213,23 +213,41 @@ TEST(Budget, ChoosesTheFewestCheckpointedBlocksThatFit) {
   EXPECT_FALSE(std::filesystem::exists(desk.folder / "run"));
 }
 
-// A billion weights in bf16: the rehearsal makes them on the phantom alone.
+// A billion weights in bf16.
+struct LargeDesk : Desk {
+  LargeDesk() : Desk("large") {
+    write("large.toml",
+          "[data]\nbatch_size = 1\n[model]\nkind = \"mlp\"\nhidden = [32768, 32768]\n[precision]\n"
+          "parameters = \"bf16\"\n[optimizer]\nlr = 1e-2\n");
+  }
+  [[nodiscard]] json forecast(const std::string& setting) const {
+    const auto result =
+        harness::run({"rehearse", path("large.toml"), "--gpu", "A100 80GB", "--json", "--quiet", "--set", setting});
+    EXPECT_EQ(result.code, 0) << result.err;
+    return json::parse(result.out);
+  }
+};
+
 TEST(Lean, AModelInBf16IsRehearsedWithoutHostMemory) {
-  const Desk desk("bf16");
-  desk.write("large.toml",
-             "[data]\nbatch_size = 1\n[model]\nkind = \"mlp\"\nhidden = [32768, 32768]\n[precision]\n"
-             "parameters = \"bf16\"\n[optimizer]\nkind = \"sgd\"\nlr = 1e-2\n");
+  const LargeDesk desk;
   const auto most_resident = [] {
     rusage usage{};
     getrusage(RUSAGE_SELF, &usage);
     return usage.ru_maxrss * 1024;
   };
   const auto before = most_resident();
-  const auto result = harness::run({"rehearse", desk.path("large.toml"), "--gpu", "A100 80GB", "--json", "--quiet"});
-  ASSERT_EQ(result.code, 0) << result.err;
-  const auto parameters = json::parse(result.out)["by_category"]["parameters"].get<std::int64_t>();
+  const auto parameters = desk.forecast("optimizer.kind=sgd")["by_category"]["parameters"].get<std::int64_t>();
   EXPECT_GT(parameters, std::int64_t{2} << 30);
   EXPECT_LT(most_resident() - before, parameters / 4);
+}
+
+// On a GPU the state is unfolded into floats, a piece at a time however large the tensor.
+TEST(Lean, EightBitStateNeedsFewTemporaries) {
+  const LargeDesk desk;
+  const auto plain = desk.forecast("optimizer.states=same")["peak"]["allocated"].get<std::int64_t>();
+  const auto folded = desk.forecast("optimizer.states=8bit")["peak"]["allocated"].get<std::int64_t>();
+  constexpr std::int64_t weights = std::int64_t{1} << 30;
+  EXPECT_LT(folded, plain - 2 * weights + (1 << 30));
 }
 
 TEST(Lean, OptimizerInBackwardTrainsToTheSameBits) {

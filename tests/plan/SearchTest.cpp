@@ -196,8 +196,9 @@ TEST(Text, OneSentenceSaysWhatMoreMemoryWouldBuy) {
   plan.candidates = {candidate(1, 90, 4, true), candidate(2, 110, 3, false), candidate(4, 120, 2, false),
                      candidate(3, 130, 5, false)};
   plan.chosen = plan.candidates.front();
-  EXPECT_NE(text(plan, {}, {}).find("the nearest, 2 × 1, fp32, takes 3.00 s a step and 110 MiB, 10.0 MiB too much"),
-            std::string::npos)
+  EXPECT_NE(
+      text(plan, {}, {}).find("the next faster one, 2 × 1, fp32, takes 3.00 s a step and 110 MiB, 10.0 MiB too much"),
+      std::string::npos)
       << text(plan, {}, {});
   plan.chosen->cost.seconds_per_step = 1;
   EXPECT_NE(text(plan, {}, {}).find("nothing is faster"), std::string::npos);

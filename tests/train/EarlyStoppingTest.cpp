@@ -62,6 +62,13 @@ TEST(EarlyStopping, ANonFiniteMetricIsNeverTheBest) {
   EXPECT_EQ(stops_at({.patience = 2, .check_finite = false}, {kNan, 3, -INFINITY, kNan}), 3);
 }
 
+TEST(EarlyStopping, TextsCountEpochsAsTheProgressLineDoes) {
+  torch::nn::Linear model(1, 1);
+  EarlyStopping stopping({.patience = 1});
+  EXPECT_FALSE(stopping.observe(1, *model, 0).stop);
+  EXPECT_NE(stopping.observe(2, *model, 1).message.find("best 1.000 in epoch 1"), std::string::npos);
+}
+
 TEST(EarlyStopping, ThresholdsStopAtOnce) {
   torch::nn::Linear model(1, 1);
   EarlyStopping good({.mode = Mode::max, .stopping_threshold = 0.9});

@@ -24,7 +24,7 @@ struct Series {
   std::vector<double> x = {};
   std::vector<double> y = {};  ///< As many as x.
   bool stepped = false;        ///< Holds each value until the next, as a learning rate does.
-  bool faint = false;          ///< Thin and pale: raw values behind a smoothed line.
+  bool faint = false;          ///< Thin and pale: raw values behind a smoothed line; of areas, the topmost alone.
 };
 
 /// Only x: a vertical line. Only y: a horizontal line, such as a limit. Both: a dot.

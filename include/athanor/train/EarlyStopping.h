@@ -51,6 +51,7 @@ class EarlyStopping {
   explicit EarlyStopping(EarlyStoppingOptions options);
 
   /// Takes one validation result; the verdict says whether it was the best so far and whether to stop, and why.
+  /// `epoch` counts from 0; texts for people count from 1, as the progress line does.
   [[nodiscard]] Verdict observe(double metric, torch::nn::Module& model, std::int64_t epoch);
   /// The same, picking options().monitor. Throws std::invalid_argument that lists the metrics if it is not there.
   [[nodiscard]] Verdict observe(const Metrics& metrics, torch::nn::Module& model, std::int64_t epoch);
