@@ -112,7 +112,8 @@ bool Follower::releases_everything(std::size_t begin) const {
 // it.
 void Follower::release(std::size_t begin, std::size_t end) {
   seen_.clear();
-  if (releases_everything(begin)) {
+  const bool collected = history_.settings.garbage_collection_threshold > 0 && history_.steps[begin].forced;
+  if (!collected && releases_everything(begin)) {
     model_.empty_cache();
   } else {
     for (std::size_t i = begin; i < end; ++i) model_.release_segment(history_.steps[i].address);
@@ -126,6 +127,23 @@ void Follower::release(std::size_t begin, std::size_t end) {
       ++at;
     }
   }
+}
+
+// An allocation that found the device full, waited for all streams, gave the cache back and tried again: the step that
+// ends it. What came back while it waited was not there when it looked for a free block.
+std::optional<std::size_t> Follower::retry(std::size_t begin) const {
+  if (history_.settings.garbage_collection_threshold > 0) return std::nullopt;
+  const auto& steps = history_.steps;
+  std::size_t at = begin;
+  bool released = false;
+  for (; at < steps.size() && (steps[at].kind == Step::complete_free || (gives_back(steps[at]) && steps[at].forced));
+       ++at)
+    released = released || gives_back(steps[at]);
+  if (!released || at == steps.size()) return std::nullopt;
+  if (steps[at].kind == Step::oom) return at;
+  const bool grows =
+      steps[at].kind == Step::segment_alloc && at + 1 < steps.size() && steps[at + 1].kind == Step::alloc;
+  return grows ? std::optional(at + 1) : std::nullopt;
 }
 
 // An allocation that mapped some pages, found the device full, gave free pages back and tried again (or gave up): the
@@ -177,7 +195,8 @@ std::vector<Address> Follower::oversize_releases(const Step& request) const {
 // The step that ends such an allocation, if these releases begin as its would. Where a program's own empty_cache()
 // begins likewise, both give back the same in the same order.
 std::optional<std::size_t> Follower::oversize_struggle(std::size_t begin) const {
-  if (history_.settings.max_split_size == unlimited || !gives_back(history_.steps[begin])) return std::nullopt;
+  const bool known_as_the_programs = history_.steps[begin].stack != 0 && !history_.steps[begin].forced;
+  if (history_.settings.max_split_size == unlimited || known_as_the_programs) return std::nullopt;
   std::size_t end = begin;
   while (end < history_.steps.size() &&
          (gives_back(history_.steps[end]) || history_.steps[end].kind == Step::complete_free ||
@@ -241,20 +260,19 @@ void Follower::follow_struggle(std::size_t begin, std::size_t end) {
 void Follower::step(std::size_t index) {
   if (index < done_until_) return;
   const Step& step = history_.steps[index];
-  if (takes(step) || gives_back(step)) {
-    auto end = struggle(index);
-    if (!end) end = oversize_struggle(index);
-    if (end) {
-      follow_struggle(index, *end);
-      done_until_ = *end + 1;
-      return;
-    }
+  std::optional<std::size_t> end;
+  if (step.kind == Step::complete_free || gives_back(step)) end = retry(index);
+  if (!end && (takes(step) || gives_back(step))) end = struggle(index);
+  if (!end && gives_back(step)) end = oversize_struggle(index);
+  if (end) {
+    follow_struggle(index, *end);
+    done_until_ = *end + 1;
+    return;
   }
   if (gives_back(step)) {
-    std::size_t end = index;
-    while (end < history_.steps.size() && gives_back(history_.steps[end])) ++end;
-    done_until_ = end;
-    release(index, end);
+    done_until_ = index;
+    while (done_until_ < history_.steps.size() && gives_back(history_.steps[done_until_])) ++done_until_;
+    release(index, done_until_);
   } else if (takes(step)) {
     ++fidelity.segment_allocs.recorded;
     expected_.push_back(&step);

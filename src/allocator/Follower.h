@@ -34,6 +34,7 @@ class Follower {
   void see(const Event& event);
   std::optional<Address> ask(const Step& step);
   void allocate(const Step& step);
+  [[nodiscard]] std::optional<std::size_t> retry(std::size_t begin) const;
   [[nodiscard]] std::optional<std::size_t> struggle(std::size_t begin) const;
   [[nodiscard]] std::optional<std::size_t> oversize_struggle(std::size_t begin) const;
   [[nodiscard]] std::vector<Address> oversize_releases(const Step& request) const;

@@ -75,12 +75,15 @@ void mark_forced(History& history) {
       continue;
     }
     std::size_t end = i;
-    while (end < history.steps.size() && releases(history.steps[end])) ++end;
+    while (end < history.steps.size() &&
+           (releases(history.steps[end]) || history.steps[end].kind == Step::complete_free))
+      ++end;  // between them an allocation may have waited for all streams
     const Step* after = end < history.steps.size() ? &history.steps[end] : nullptr;
     const bool grows = after != nullptr && (after->kind == Step::segment_alloc || after->kind == Step::segment_map ||
                                             after->kind == Step::oom);
     for (; i < end; ++i)
-      history.steps[i].forced = grows && history.steps[i].stack != 0 && history.steps[i].stack == after->stack;
+      history.steps[i].forced =
+          grows && releases(history.steps[i]) && history.steps[i].stack != 0 && history.steps[i].stack == after->stack;
   }
 }
 

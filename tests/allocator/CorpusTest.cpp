@@ -12,7 +12,8 @@ namespace {
 // What the fuzzer found worth keeping (tests/fuzz): every file is either read and replayed, or refused in one line.
 TEST(Corpus, EveryFileIsReplayedOrRefusedInWords) {
   std::size_t files = 0;
-  for (const auto& entry : std::filesystem::directory_iterator(std::filesystem::path(ATHANOR_SOURCE_DIR) / "tests/fuzz/corpus")) {
+  for (const auto& entry :
+       std::filesystem::directory_iterator(std::filesystem::path(ATHANOR_SOURCE_DIR) / "tests/fuzz/corpus")) {
     ++files;
     const std::string bytes = core::read_file(entry.path());
     try {

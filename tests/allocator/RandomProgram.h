@@ -9,10 +9,9 @@
 namespace athanor::allocator {
 
 /// A program that does everything at random, recorded; `most` is the length of the history's ring buffer.
-inline Snapshot random_program(std::uint64_t seed, const char* conf, std::size_t most, bool streams) {
-  CachingAllocator model({.settings = Settings::parse(conf),
-                          .capacity = std::int64_t{6000} << 20,
-                          .total_memory = std::int64_t{6000} << 20});
+inline Snapshot random_program(std::uint64_t seed, const char* conf, std::size_t most, bool streams,
+                               std::int64_t capacity = std::int64_t{6000} << 20) {
+  CachingAllocator model({.settings = Settings::parse(conf), .capacity = capacity, .total_memory = capacity});
   Recorder recorder(model, 0, most);
   core::RandomStream random(seed, 3);
   constexpr std::int64_t mib = 1 << 20;

@@ -42,6 +42,26 @@ TEST(Replay, ACompleteHistoryIsReproducedExactly) {
   }
 }
 
+// The device is full again and again: what is given back for one allocation, and in which order, must come out too.
+TEST(Replay, AFullDeviceIsFollowedReleaseByRelease) {
+  for (const char* conf : {"", "garbage_collection_threshold:0.6,per_process_memory_fraction:0.9"}) {
+    std::size_t ooms = 0, releases = 0;
+    for (std::uint64_t seed = 0; seed < 8; ++seed) {
+      const Snapshot snapshot = random_program(seed, conf, 100'000, seed % 2 == 0, 700 * mib);
+      const History history = history_of(snapshot, 0);
+      const Replay result = replay(snapshot, history);
+      ooms += result.recorded_ooms;
+      releases += result.fidelity.segment_frees.recorded;
+      EXPECT_TRUE(result.fidelity.exact())
+          << conf << " seed " << seed << ": addresses " << result.fidelity.addresses.matched << " of "
+          << result.fidelity.addresses.recorded << ", releases " << result.fidelity.segment_frees.matched << " of "
+          << result.fidelity.segment_frees.recorded;
+    }
+    EXPECT_GT(ooms, 10U) << conf;
+    EXPECT_GT(releases, 100U) << conf;
+  }
+}
+
 // A ring buffer keeps the newest events only: the state before them is rebuilt. What cannot be known (up to 1 MiB
 // behind a block that is older than the history) may differ; nothing else.
 TEST(Replay, APartialHistoryIsRebuiltFromItsEnd) {
