@@ -191,16 +191,13 @@ void print_people(const ReplayReport& report, std::size_t top, const Context& co
       {{"settings", Align::left}, {"peak reserved", Align::left}, {"retries", Align::right}, {"fits", Align::left}});
   for (std::size_t i = 0; i < report.outcomes.size(); ++i) {
     const Outcome& outcome = report.outcomes[i];
-    const std::string range = outcome.lowest() == outcome.highest()
-                                  ? text(outcome.highest())
-                                  : fmt::format("{} to {}", text(outcome.lowest()), text(outcome.highest()));
     std::string name = outcome.settings.text().empty() ? "PyTorch's defaults" : outcome.settings.text();
     if (i == 0) name += " (recorded)";
     if (report.asked && i == 1) name += " (asked)";
     const std::string fits = outcome.out_of_memory ? core::paint(fmt::format("no: {} more", text(outcome.failed_size)),
                                                                  core::Ink::bad, terminal)
                                                    : "yes";
-    table.add({name, range, std::to_string(outcome.retries), fits});
+    table.add({name, peak_range(outcome), std::to_string(outcome.retries), fits});
   }
   out << table.text(terminal, 2);
   out << '\n' << report.advice.sentence << '\n';

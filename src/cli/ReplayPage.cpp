@@ -205,6 +205,11 @@ std::string holder_name(const allocator::Holder& holder) {
   return holder.older ? "(no call stack: older than the history)" : "(no call stack was recorded)";
 }
 
+std::string peak_range(const allocator::Outcome& outcome) {
+  const std::string lowest = text(outcome.lowest()), highest = text(outcome.highest());
+  return lowest == highest ? highest : lowest + " to " + highest;
+}
+
 std::string memory_over_time(const ReplayReport& report) {
   return chart(report).svg({720, 320});
 }
@@ -235,14 +240,17 @@ std::string replay_page(const ReplayReport& report) {
   const auto& fidelity = report.replay.fidelity;
   std::string html =
       "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\">"
-      "<title>Memory history</title><style>:root{color-scheme:light dark}body{font:15px/1.5 system-ui,-apple-system,"
-      "'Segoe UI',Roboto,sans-serif;max-width:800px;margin:2em auto;padding:0 "
-      "1em}h1{font-size:1.4em}h2{font-size:1.1em;"
-      "margin-top:2em}table{border-collapse:collapse}th,td{text-align:left;padding:.2em 1em .2em "
-      "0;font-variant-numeric:"
-      "tabular-nums}th{font-weight:600;border-bottom:1px solid "
-      "#8886}svg{max-width:100%;height:auto}.advice{padding:.7em 1em;"
-      "border-left:4px solid #0b62c4;background:#8881}code{font-size:.95em}.quiet{opacity:.7}</style>\n";
+      "<title>Memory history</title>\n<style>"
+      ":root{color-scheme:light dark}"
+      "body{font:15px/1.5 system-ui,-apple-system,'Segoe UI',Roboto,sans-serif;max-width:800px;margin:2em auto;"
+      "padding:0 1em;overflow-wrap:anywhere}"
+      "h1{font-size:1.4em}h2{font-size:1.1em;margin-top:2em}svg{max-width:100%;height:auto}"
+      "table{border-collapse:collapse;display:block;overflow-x:auto}"
+      "th,td{text-align:left;padding:.2em 1em .2em 0;font-variant-numeric:tabular-nums}"
+      "th:not(:last-child),td:not(:last-child){white-space:nowrap}td:last-child{min-width:9em}"
+      "th{font-weight:600;border-bottom:1px solid #8886}"
+      ".advice{padding:.7em 1em;border-left:4px solid #0b62c4;background:#8881}"
+      "code{font-size:.95em}.quiet{opacity:.7}</style>\n";
   html += fmt::format("<h1>{}</h1>\n<p>Device {}, {} events{}. {}</p>\n", core::escaped(report.file),
                       report.history->device, core::grouped(static_cast<long long>(report.history->events)),
                       report.history->partial ? " (partial: the file is truncated)" : "",
@@ -256,10 +264,7 @@ std::string replay_page(const ReplayReport& report) {
   html += "<h2>Under other settings</h2>\n";
   std::vector<std::vector<std::string>> cells{{"settings", "peak reserved", "retries", "fits"}};
   for (const auto& outcome : report.outcomes) {
-    const std::string range = outcome.lowest() == outcome.highest()
-                                  ? text(outcome.highest())
-                                  : text(outcome.lowest()) + " to " + text(outcome.highest());
-    cells.push_back({outcome.settings.text().empty() ? "defaults" : outcome.settings.text(), range,
+    cells.push_back({outcome.settings.text().empty() ? "defaults" : outcome.settings.text(), peak_range(outcome),
                      std::to_string(outcome.retries), outcome.out_of_memory ? "no" : "yes"});
   }
   html += table(cells) + "<h2>Held at the peak</h2>\n";

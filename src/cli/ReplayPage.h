@@ -35,4 +35,7 @@ std::string replay_page(const ReplayReport& report);
 /// Its frame, or why it has none.
 std::string holder_name(const allocator::Holder& holder);
 
+/// Its peak reserved: two figures where they differ with the addresses, as far as one sees.
+std::string peak_range(const allocator::Outcome& outcome);
+
 }  // namespace athanor::cli

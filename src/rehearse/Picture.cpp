@@ -40,7 +40,9 @@ void add_step_markers(plot::Chart& chart, const Ledger& ledger, int steps) {
 
 std::string sizes(const Range& range) {
   if (range.low == range.high) return Bytes{range.value}.text();
-  return fmt::format("{} ({} to {})", Bytes{range.value}.text(), Bytes{range.low}.text(), Bytes{range.high}.text());
+  const std::string low = Bytes{range.low}.text(), high = Bytes{range.high}.text();
+  if (low == high) return high;  // it shows no more than that
+  return fmt::format("{} ({} to {})", Bytes{range.value}.text(), low, high);
 }
 
 core::TextTable by_category(const Forecast& forecast) {
