@@ -1,7 +1,7 @@
 #include "athanor/amp/GradScaler.h"
 
-#include <fmt/format.h>
 #include <ATen/ATen.h>
+#include <fmt/format.h>
 
 #include <cmath>
 #include <stdexcept>

@@ -1,8 +1,8 @@
 #include "athanor/optim/Clip.h"
 
+#include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 #include <fmt/format.h>
-#include <ATen/ATen.h>
 
 #include <algorithm>
 #include <cmath>

@@ -1,7 +1,7 @@
 #include "athanor/optim/Groups.h"
 
-#include <fmt/format.h>
 #include <ATen/ATen.h>
+#include <fmt/format.h>
 #include <torch/nn/module.h>
 
 #include <algorithm>

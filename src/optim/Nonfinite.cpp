@@ -1,7 +1,7 @@
 #include "athanor/optim/Nonfinite.h"
 
-#include <ATen/Parallel.h>
 #include <ATen/ATen.h>
+#include <ATen/Parallel.h>
 #include <torch/nn/module.h>
 
 #include <utility>

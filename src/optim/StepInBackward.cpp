@@ -1,9 +1,9 @@
 #include "athanor/optim/StepInBackward.h"
 
+#include <ATen/ATen.h>
 #include <fmt/format.h>
 #include <torch/csrc/autograd/function_hook.h>
 #include <torch/csrc/autograd/variable.h>
-#include <ATen/ATen.h>
 #include <torch/nn/module.h>
 
 #include <mutex>

@@ -101,8 +101,8 @@ Verdict EarlyStopping::observe(double metric, torch::nn::Module& model, std::int
                             *options_.divergence_threshold),
                 improved);
   if (exhausted()) {
-    const std::string best =
-        best_ ? fmt::format("best {} in epoch {}", core::significant(*best_, 4), best_epoch_ + 1) : "no finite value yet";
+    const std::string best = best_ ? fmt::format("best {} in epoch {}", core::significant(*best_, 4), best_epoch_ + 1)
+                                   : "no finite value yet";
     return stop(
         StopReason::no_improvement,
         fmt::format("{} has not improved for {} observation{} ({})", name, waited_, waited_ == 1 ? "" : "s", best),

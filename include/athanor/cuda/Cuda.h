@@ -22,8 +22,8 @@ Status load();
 /// and cannot be had.
 c10::Device resolve(const std::string& name);
 
-/// What the driver calls a card ("NVIDIA GeForce RTX 4090"), in CUDA's order, which CUDA_VISIBLE_DEVICES decides; "" where
-/// there is no driver or no such card. Asks the driver alone, no LibTorch, and leaves no CUDA context behind.
+/// What the driver calls a card ("NVIDIA GeForce RTX 4090"), in CUDA's order, which CUDA_VISIBLE_DEVICES decides; ""
+/// where there is no driver or no such card. Asks the driver alone, no LibTorch, and leaves no CUDA context behind.
 std::string card_name(int index, const std::string& driver = "libcuda.so.1");
 
 /// What PyTorch's caching allocator holds on a device, and what the device has. Also true of a phantom GPU.

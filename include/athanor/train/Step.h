@@ -56,8 +56,8 @@ class Step {
   /// nothing was changed; asking that waits for a GPU. Ends an accumulation that is not full with the right mean.
   amp::Stepped update();
 
-  /// Forward and loss without gradients, in the mode (train or eval) that the model is in. Where nobody wants the output
-  /// and training's loss is in chunks, so is this one, and the output is undefined.
+  /// Forward and loss without gradients, in the mode (train or eval) that the model is in. Where nobody wants the
+  /// output and training's loss is in chunks, so is this one, and the output is undefined.
   struct Evaluation {
     at::Tensor output, loss;
   };
