@@ -17,9 +17,22 @@ namespace {
 
 constexpr std::size_t kFileLimit = 1 << 20;
 
+// The shortest digits that read back as the same number: 0.1, where the library writes 0.10000000000000001.
+std::string toml_text(double value) {
+  const std::string text = fmt::format("{}", value);
+  const bool whole = text.find_first_not_of("-0123456789") == std::string::npos;
+  return whole ? text + ".0" : text;
+}
+
+// In one line.
 std::string toml_text(const toml::node& node) {
+  if (const auto* number = node.as_floating_point()) return toml_text(number->get());
+  if (const auto* array = node.as_array()) {
+    std::string text;
+    for (const auto& element : *array) text += (text.empty() ? "" : ", ") + toml_text(element);
+    return "[" + text + "]";
+  }
   std::ostringstream out;
-  // Inline, so that a value fits its line.
   node.visit([&](const auto& value) { out << value; });
   return out.str();
 }

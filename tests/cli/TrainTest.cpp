@@ -118,7 +118,7 @@ TEST(TrainMistakes, ARunDirectoryIsNotOverwrittenOrMixedUp) {
   expect_mistake(desk.train(), 2, {"holds a run already", "--resume", "--out"});
   expect_mistake(
       desk.train({"--resume", "--set", "optimizer.lr=0.5", "--set", "model.hidden=[9]"}), 2,
-      {"another configuration", "optimizer.lr: 0.01 there, 0.5 here", "model.hidden: [ 8 ] there, [ 9 ] here"});
+      {"another configuration", "optimizer.lr: 0.01 there, 0.5 here", "model.hidden: [8] there, [9] here"});
   EXPECT_EQ(desk.train({"--resume", "--quiet", "--set", "train.max_epochs=3"}).code, 0)
       << "a longer run is the same run";
 }

@@ -306,12 +306,17 @@ if (live) {
 }
 
 let lastWidth = 0;
-new ResizeObserver(() => requestAnimationFrame(() => {
+function fit() {
   if (charts.clientWidth === lastWidth) return;
   lastWidth = charts.clientWidth;
   redraw();
-  document.documentElement.dataset.drawn ??= Math.round(performance.now());
-})).observe(charts);
+}
+fit();
+requestAnimationFrame(() => { document.documentElement.dataset.drawn = Math.round(performance.now()); });
+new ResizeObserver(() => requestAnimationFrame(fit)).observe(charts);
 // On paper everything is open, and the curves take the paper's width.
-window.addEventListener("beforeprint", () => { document.querySelectorAll("details").forEach((d) => { d.open = true; }); });
+window.addEventListener("beforeprint", () => {
+  document.querySelectorAll("details").forEach((d) => { d.open = true; });
+  fit();
+});
 })();
