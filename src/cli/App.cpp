@@ -57,9 +57,12 @@ std::string explain(const CLI::App& root, const CLI::ParseError& error, int argc
   return message;
 }
 
-// Commands that do arithmetic on the processor for long.
+// Whether the command does arithmetic on the processor for long.
 bool computes(int argc, const char* const* argv) {
-  return std::any_of(argv, argv + argc, [](std::string_view word) { return word == "train" || word == "find-lr"; });
+  const auto* end = argv + argc;
+  const auto* command =
+      std::find_if(argv + std::min(argc, 1), end, [](std::string_view word) { return !word.starts_with('-'); });
+  return command != end && (std::string_view(*command) == "train" || std::string_view(*command) == "find-lr");
 }
 
 }  // namespace

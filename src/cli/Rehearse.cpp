@@ -49,11 +49,11 @@ std::string mend(const rehearse::Forecast& forecast) {
       least = &card;
   const auto of = [&](rehearse::Category category) { return forecast.by_category[static_cast<std::size_t>(category)]; };
   return fmt::format(
-      "{} Parameters and optimizer state are {} of it, whatever the batch. athanor plan {}looks for settings "
-      "that fit.",
-      least != nullptr ? fmt::format("A {} would hold it.", least->name) : "No card known here holds it.",
-      Bytes{of(rehearse::Category::parameters) + of(rehearse::Category::optimizer)}.text(),
-      fmt::format("--gpu \"{}\" ", forecast.gpu.name));
+      "{} Parameters and optimizer state are {} of it, whatever the batch. athanor plan --gpu \"{}\" looks for "
+      "settings that fit.",
+      least != nullptr ? fmt::format("The smallest card known here that holds it: {}.", least->name)
+                       : "No card known here holds it.",
+      Bytes{of(rehearse::Category::parameters) + of(rehearse::Category::optimizer)}.text(), forecast.gpu.name);
 }
 
 rehearse::Forecast forecast(const Options& options, const Context& context) {

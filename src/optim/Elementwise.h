@@ -64,15 +64,25 @@ class StoredLists {
     lists::Lists params, grads;
     std::vector<lists::Lists> slots;
   };
+  /// The codes of an 8-bit slot.
+  struct Codes {
+    bool positive;
+    at::Tensor magnitudes;  // and the one above all
+    at::Tensor values;      // by code, sign included
+  };
+  static Codes codes(bool positive, const at::Device& device);
+  static at::Tensor unfold(const at::Tensor& kept, const at::Tensor& scales, const Codes& codes);
+  static void fold(const at::Tensor& values, const at::Tensor& kept, const at::Tensor& scales, const Codes& codes,
+                   std::uint64_t key, std::int64_t first);
   void cut(const Bucket& bucket, std::size_t i);
   [[nodiscard]] Floats unfolded(const std::vector<Stretch>& stretches) const;
   void fold_back(const std::vector<Stretch>& stretches, const Floats& now) const;
 
   const Storage& storage_;
   bool borrowed_;
-  std::vector<bool> folded_;    // by slot
-  std::vector<bool> positive_;  // by slot
+  std::vector<std::optional<Codes>> codes_;  // by slot; none: its state is taken as it is
   std::vector<std::vector<Stretch>> batches_;
+  std::int64_t room_ = 0;                                // elements that the last of them still takes
   std::vector<std::pair<at::Tensor, at::Tensor>> gaps_;  // parameters with gaps in memory, and a copy without
 };
 

@@ -12,23 +12,6 @@ using engine::quantise_block;
 constexpr std::int64_t kAtATime = 1 << 22;
 static_assert(kAtATime % quantise_block == 0);
 
-const engine::Codebook& book_of(bool positive) {
-  return positive ? engine::positive_codebook() : engine::signed_codebook();
-}
-
-// The magnitudes, and the one above all.
-at::Tensor magnitudes(bool positive, const at::Device& device) {
-  const auto& book = book_of(positive);
-  return at::tensor(std::vector<float>(book.values.begin(), book.values.begin() + book.size + 1), at::kFloat)
-      .to(device);
-}
-
-// Code to number, sign included.
-at::Tensor table(bool positive, const at::Device& device) {
-  const at::Tensor all = magnitudes(positive, device).narrow(0, 0, book_of(positive).size);
-  return positive ? all : at::cat({all, -all});
-}
-
 // engine/Noise-inl.h in LibTorch's operators: 16 bits an element, in the order of memory.
 at::Tensor noise(std::uint64_t key, std::int64_t first, std::int64_t count, const at::Device& device) {
   constexpr std::int64_t all = 0xFFFFFFFF;
@@ -45,29 +28,6 @@ at::Tensor noise(std::uint64_t key, std::int64_t first, std::int64_t count, cons
 at::Tensor blocks(const at::Tensor& flat) {
   const std::int64_t missing = (quantise_block - flat.numel() % quantise_block) % quantise_block;
   return at::constant_pad_nd(flat, {0, missing}).view({-1, quantise_block});
-}
-
-at::Tensor unfold(const at::Tensor& codes, const at::Tensor& scales, bool positive) {
-  const at::Tensor values = table(positive, codes.device()).index({codes.to(at::kLong)});
-  return (blocks(values) * scales.unsqueeze(1)).view({-1}).narrow(0, 0, codes.numel());
-}
-
-void fold(const at::Tensor& values, const at::Tensor& codes, const at::Tensor& scales, bool positive, std::uint64_t key,
-          std::int64_t first) {
-  const at::Tensor rows = blocks(values);
-  const at::Tensor largest = rows.abs().amax(1);
-  const at::Tensor signed_parts =
-      (rows / at::where(largest > 0, largest, at::ones_like(largest)).unsqueeze(1)).view({-1});
-  const at::Tensor parts = signed_parts.abs();
-  const at::Tensor all = magnitudes(positive, codes.device());
-  const at::Tensor known = all.narrow(0, 0, book_of(positive).size);
-  at::Tensor folded = at::bucketize(parts, known, /*out_int32=*/false, /*right=*/true).sub_(1).clamp_min_(0);
-  const at::Tensor below = all.index({folded});
-  const at::Tensor chance = noise(key, first, parts.numel(), codes.device()).to(at::kFloat).mul_(0x1p-16).add_(0x1p-17);
-  folded += chance * (all.index({folded + 1}) - below) < parts - below;
-  if (!positive) folded += signed_parts.signbit().to(at::kLong) * 128;
-  codes.copy_(folded.narrow(0, 0, codes.numel()));
-  scales.copy_(largest);
 }
 
 // Adds 16 random bits to those that bfloat16 has not, then cuts them off.
@@ -95,10 +55,44 @@ StoredLists::StoredLists(const Bucket& bucket, const Storage& storage, const std
       borrowed_(bucket.grads.borrowed && bucket.params.tensors.front().scalar_type() == at::kFloat) {
   for (std::size_t k = 0; k < bucket.slots.size(); ++k) {
     const auto& kept = bucket.slots[k].tensors;
-    folded_.push_back(!kept.empty() && kept.front().scalar_type() == at::kByte);
-    positive_.push_back(names[k].name.ends_with("_sq"));
+    const bool folded = !kept.empty() && kept.front().scalar_type() == at::kByte;
+    codes_.push_back(folded ? std::optional(codes(names[k].name.ends_with("_sq"), kept.front().device()))
+                            : std::nullopt);
   }
   for (std::size_t i = 0; i < bucket.params.tensors.size(); ++i) cut(bucket, i);
+}
+
+// Made on the device: bringing them there would wait for it.
+StoredLists::Codes StoredLists::codes(bool positive, const at::Device& device) {
+  const auto& book = positive ? engine::positive_codebook() : engine::signed_codebook();
+  const auto places = at::arange(book.size + 1, at::TensorOptions(at::kDouble).device(device)) - (book.size - 1);
+  at::Tensor magnitudes = at::pow(10.0, places * book.decades / book.steps).to(at::kFloat);
+  if (book.steps < book.size - 1) magnitudes.narrow(0, 0, 1).zero_();
+  const at::Tensor known = magnitudes.narrow(0, 0, book.size);
+  return {positive, magnitudes, positive ? known : at::cat({known, -known})};
+}
+
+at::Tensor StoredLists::unfold(const at::Tensor& kept, const at::Tensor& scales, const Codes& codes) {
+  const at::Tensor values = codes.values.index({kept.to(at::kLong)});
+  return (blocks(values) * scales.unsqueeze(1)).view({-1}).narrow(0, 0, kept.numel());
+}
+
+void StoredLists::fold(const at::Tensor& values, const at::Tensor& kept, const at::Tensor& scales, const Codes& codes,
+                       std::uint64_t key, std::int64_t first) {
+  const at::Tensor rows = blocks(values);
+  const at::Tensor largest = rows.abs().amax(1);
+  const at::Tensor signed_parts =
+      (rows / at::where(largest > 0, largest, at::ones_like(largest)).unsqueeze(1)).view({-1});
+  const at::Tensor parts = signed_parts.abs();
+  const at::Tensor& all = codes.magnitudes;
+  const at::Tensor known = all.narrow(0, 0, all.numel() - 1);
+  at::Tensor folded = at::bucketize(parts, known, /*out_int32=*/false, /*right=*/true).sub_(1).clamp_min_(0);
+  const at::Tensor below = all.index({folded});
+  const at::Tensor chance = noise(key, first, parts.numel(), kept.device()).to(at::kFloat).mul_(0x1p-16).add_(0x1p-17);
+  folded += chance * (all.index({folded + 1}) - below) < parts - below;
+  if (!codes.positive) folded += signed_parts.signbit().to(at::kLong) * 128;
+  kept.copy_(folded.narrow(0, 0, kept.numel()));
+  scales.copy_(largest);
 }
 
 void StoredLists::cut(const Bucket& bucket, std::size_t i) {
@@ -120,32 +114,31 @@ void StoredLists::cut(const Bucket& bucket, std::size_t i) {
     for (std::size_t k = 0; k < count; ++k) {
       const auto& kept = bucket.slots[k].tensors;
       stretch.slots.push_back(kept.empty() ? at::Tensor() : part(flat(kept[i])));
-      stretch.scales.push_back(folded_[k] ? state[count + k].narrow(0, first / quantise_block,
-                                                                    (length + quantise_block - 1) / quantise_block)
-                                          : at::Tensor());
+      stretch.scales.push_back(
+          codes_[k] ? state[count + k].narrow(0, first / quantise_block, (length + quantise_block - 1) / quantise_block)
+                    : at::Tensor());
     }
-    const auto fits = [&] {
-      std::int64_t elements = length;
-      for (const auto& other : batches_.back()) elements += other.param.numel();
-      return elements <= kAtATime;
-    };
-    if (batches_.empty() || !fits()) batches_.emplace_back();
+    if (batches_.empty() || length > room_) {
+      batches_.emplace_back();
+      room_ = kAtATime;
+    }
+    room_ -= length;
     batches_.back().push_back(std::move(stretch));
   }
 }
 
 StoredLists::Floats StoredLists::unfolded(const std::vector<Stretch>& stretches) const {
   Floats now;
-  now.slots.resize(folded_.size());
+  now.slots.resize(codes_.size());
   now.grads.borrowed = borrowed_;
   for (const auto& stretch : stretches) {
     const at::Tensor param = stretch.param.to(at::kFloat);
     now.params.tensors.push_back(stretch.lost.defined() ? param + stretch.lost : param);
     now.grads.tensors.push_back(stretch.grad.to(at::kFloat));
-    for (std::size_t k = 0; k < folded_.size(); ++k) {
+    for (std::size_t k = 0; k < codes_.size(); ++k) {
       const at::Tensor& kept = stretch.slots[k];
       if (!kept.defined()) continue;
-      now.slots[k].tensors.push_back(folded_[k] ? unfold(kept, stretch.scales[k], positive_[k]) : kept);
+      now.slots[k].tensors.push_back(codes_[k] ? unfold(kept, stretch.scales[k], *codes_[k]) : kept);
     }
   }
   return now;
@@ -154,9 +147,9 @@ StoredLists::Floats StoredLists::unfolded(const std::vector<Stretch>& stretches)
 void StoredLists::fold_back(const std::vector<Stretch>& stretches, const Floats& now) const {
   for (std::size_t i = 0; i < stretches.size(); ++i) {
     const Stretch& stretch = stretches[i];
-    for (std::size_t k = 0; k < folded_.size(); ++k)
-      if (folded_[k])
-        fold(now.slots[k].tensors[i], stretch.slots[k], stretch.scales[k], positive_[k],
+    for (std::size_t k = 0; k < codes_.size(); ++k)
+      if (codes_[k])
+        fold(now.slots[k].tensors[i], stretch.slots[k], stretch.scales[k], *codes_[k],
              engine::slot_noise(stretch.noise, static_cast<int>(k)), stretch.first);
     if (stretch.param.scalar_type() == at::kFloat) continue;  // changed in place
     const at::Tensor& value = now.params.tensors[i];

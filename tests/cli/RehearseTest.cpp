@@ -148,8 +148,8 @@ TEST(Rehearse, WhatDoesNotFitNamesTheSmallestCardThatWouldHoldIt) {
   const auto result = rehearse(desk, {"--json", "--gpu", "RTX 3060 Laptop", "--steps", "2"});
   ASSERT_EQ(result.code, 3) << result.err;
   const auto note = json::parse(result.out)["notes"].back().get<std::string>();
-  const auto start = note.find("A ") + 2;
-  const auto card = note.substr(start, note.find(" would hold it") - start);
+  const auto start = note.find("holds it: ") + 10;
+  const auto card = note.substr(start, note.find(". Parameters") - start);
   EXPECT_EQ(rehearse(desk, {"--json", "--gpu", card, "--steps", "2"}).code, 0) << note;
 }
 

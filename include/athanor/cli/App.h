@@ -26,7 +26,8 @@ class App {
   void add_model(std::string name, models::Factory factory);
 
   /// Runs one command line. Results go to standard output, messages to standard error. Returns the exit code:
-  /// 0 done, 1 the run failed, 2 the caller's mistake, 3 does not fit the budget, 130/143 interrupted.
+  /// 0 done, 1 the run failed, 2 the caller's mistake, 3 does not fit the budget, 130/143 interrupted. For `train` and
+  /// `find-lr` the program begins anew once, with the same arguments (docs/design/waiting.md): call it first in main().
   int run(int argc, const char* const* argv);
   /// The same with streams of one's own (tests).
   int run(int argc, const char* const* argv, std::ostream& out, std::ostream& err);

@@ -9,11 +9,13 @@ namespace {
 
 Codebook make_codebook(int size, bool with_zero, double decades) {
   Codebook book;
-  book.size = size;
   const int lowest = with_zero ? 1 : 0;
+  book.size = size;
+  book.decades = decades;
+  book.steps = size - 1 - lowest;
   for (int i = lowest; i <= size; ++i)
     book.values[static_cast<std::size_t>(i)] =
-        static_cast<float>(std::pow(10.0, decades * (i - size + 1) / (size - 1 - lowest)));
+        static_cast<float>(std::pow(10.0, decades * (i - size + 1) / book.steps));
   for (std::size_t bucket = 0; bucket < book.first.size(); ++bucket) {
     const auto bits = static_cast<std::uint32_t>((bucket + ((127 - Codebook::binades) << 7)) << 16);
     const float lower_edge = bucket == 0 ? 0.0F : std::bit_cast<float>(bits);

@@ -16,6 +16,8 @@ struct Codebook {
   static constexpr int binades = 32;  ///< Below 1, told apart by the search; smaller than the last is the lowest code.
   static constexpr int buckets = binades * 128 + 1;
   int size = 0;                               ///< 128 or 256 magnitudes.
+  double decades = 0;                         ///< From the smallest but 0 to 1.
+  int steps = 0;                              ///< In which they are crossed.
   std::array<float, 257> values{};            ///< Ascending to 1, and one more that is never reached.
   std::array<std::int32_t, buckets> first{};  ///< By the magnitude's leading bits: the code at or below, or one less.
 };
