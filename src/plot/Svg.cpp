@@ -174,9 +174,9 @@ class Drawing {
     for (const auto& marker : chart_.markers) name(marker);
   }
 
-  // The higher tops first: each lower one paints over, which leaves every area its own band.
   static const char* pale(const Series& area) { return area.faint ? " fill-opacity=\"0.3\"" : ""; }
 
+  // The higher tops first: each lower one paints over, which leaves every area its own band.
   void area(const Series& top, std::size_t colour, double width, double height) {
     const double floor =
         height * (1.0 - std::clamp(ranges_.y.scale == Scale::log ? 0.0 : ranges_.y.place(0.0), 0.0, 1.0));

@@ -71,11 +71,9 @@ std::string page(const Forecast& forecast, const std::string& title) {
        fmt::format("{}: needs {} of {} usable &mdash; {}", core::escaped(forecast.gpu.name),
                    Bytes{peak.process.value}.text(), forecast.gpu.usable.text(), core::escaped(verdict(forecast))));
   fill(html, "@PEAKS@",
-       fmt::format("peak requested {}, allocated {}, reserved {} ({} to {}); in step {}, {}, {} {}",
-                   Bytes{peak.requested.value}.text(), Bytes{peak.allocated.value}.text(),
-                   Bytes{peak.reserved.value}.text(), Bytes{peak.reserved.low}.text(), Bytes{peak.reserved.high}.text(),
-                   forecast.peak_step, name(forecast.peak_phase), core::escaped(forecast.peak_operator),
-                   core::escaped(forecast.peak_module)));
+       fmt::format("peak requested {}, allocated {}, reserved {}; in step {}, {}, {} {}", sizes(peak.requested),
+                   sizes(peak.allocated), sizes(peak.reserved), forecast.peak_step, name(forecast.peak_phase),
+                   core::escaped(forecast.peak_operator), core::escaped(forecast.peak_module)));
   std::string notes;
   for (const auto& note : forecast.notes) notes += "<p>" + core::escaped(note) + "</p>";
   fill(html, "@NOTES@", notes);

@@ -38,13 +38,6 @@ void add_step_markers(plot::Chart& chart, const Ledger& ledger, int steps) {
   }
 }
 
-std::string sizes(const Range& range) {
-  if (range.low == range.high) return Bytes{range.value}.text();
-  const std::string low = Bytes{range.low}.text(), high = Bytes{range.high}.text();
-  if (low == high) return high;  // it shows no more than that
-  return fmt::format("{} ({} to {})", Bytes{range.value}.text(), low, high);
-}
-
 core::TextTable by_category(const Forecast& forecast) {
   core::TextTable table(
       {{"at the peak"}, {"allocated", core::TextTable::Align::right}, {"share", core::TextTable::Align::right}});
@@ -71,6 +64,13 @@ core::TextTable by_module(const Forecast& forecast) {
 }
 
 }  // namespace
+
+std::string sizes(const Range& range) {
+  if (range.low == range.high) return Bytes{range.value}.text();
+  const std::string low = Bytes{range.low}.text(), high = Bytes{range.high}.text();
+  if (low == high) return high;  // it shows no more than that
+  return fmt::format("{} ({} to {})", Bytes{range.value}.text(), low, high);
+}
 
 std::string verdict(const Forecast& forecast) {
   if (!forecast.fits) return "does not fit";

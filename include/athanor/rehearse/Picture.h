@@ -8,6 +8,9 @@
 
 namespace athanor::rehearse {
 
+/// "5.20 GiB (5.10 GiB to 6.00 GiB)"; one figure where the range shows no more.
+std::string sizes(const Range& range);
+
 /// "fits", "does not fit", or that it fits unless CUDA's libraries take more than so much of what they may.
 std::string verdict(const Forecast& forecast);
 
