@@ -118,13 +118,18 @@ nlohmann::json json_of(const rehearse::Forecast& forecast) {
 
 void show_coverage(const Context& context) {
   const auto rows = rehearse::coverage();
+  const auto sparse = rehearse::sparse_coverage();
   if (!context.json) {
-    *context.out << rehearse::coverage_page(rows);
+    *context.out << rehearse::coverage_page(rows, sparse);
     return;
   }
-  nlohmann::json list = nlohmann::json::array();
-  for (const auto& row : rows) list.push_back({{"op", row.op}, {"service", name(row.service)}, {"source", row.source}});
-  *context.out << nlohmann::json{{"operators", list}}.dump(2) << '\n';
+  const auto as_json = [](const std::vector<rehearse::Covered>& from) {
+    auto list = nlohmann::json::array();
+    for (const auto& row : from)
+      list.push_back({{"op", row.op}, {"service", name(row.service)}, {"source", row.source}});
+    return list;
+  };
+  *context.out << nlohmann::json{{"operators", as_json(rows)}, {"sparse", as_json(sparse)}}.dump(2) << '\n';
 }
 
 void write_files(const Options& options, const rehearse::Forecast& forecast) {

@@ -8,10 +8,47 @@
 #include <map>
 
 #include "rehearse/Scratch.h"
+#include "rehearse/phantom/OutForms.h"
+#include "rehearse/phantom/Sparse.h"
 #include "rehearse/phantom/Table.h"
 
 namespace athanor::rehearse {
 namespace {
+
+// Why an operator has no rule, by how its name begins.
+struct Reason {
+  std::string_view why;
+  std::vector<std::string_view> beginnings;
+};
+
+const std::vector<Reason>& reasons() {
+  static const std::vector<Reason> all{
+      {"quantised tensors, for inference",
+       {"quantize_", "dequantize", "_make_per_", "_mixed_dtypes_linear", "_convert_weight_to_", "_weight_int",
+        "_flash_attention_forward.quantized", "_scaled_dot_product_flash_attention.quantized"}},
+      {"8-bit floating point with scales, grouped", {"_scaled_grouped_mm"}},
+      {"2:4 sparsity and its library cuSPARSELt", {"_cslt_", "_sparse_semi_structured", "_to_sparse_semi_structured"}},
+      {"compressed sparse layouts (CSR, CSC, BSR, BSC)",
+       {"_to_sparse_csr", "_to_sparse_csc", "_to_sparse_bsr", "_to_sparse_bsc", "_validate_compressed", "sspaddmm"}},
+      {"nested and jagged tensors", {"_nested_", "_jagged_", "_padded_dense_"}},
+      {"AMD's library", {"miopen_"}},
+      {"Python's fast path of transformers for inference; C++'s modules do not take it",
+       {"_native_multi_head_attention", "_transformer_encoder_layer_fwd", "_transform_bias_rescale_qkv", "_triton_"}},
+      {"packed sequences through cuDNN, of Python's varlen attention",
+       {"_cudnn_attention_", "_flash_attention_forward_no_dropout_inplace"}},
+      {"lengths of labels on the GPU through cuDNN; PyTorch's own kernel is taken", {"_cudnn_ctc_loss.Tensor"}},
+      {"products and normalisation of sparse matrices beyond sparse by dense",
+       {"_sparse_", "bmm", "hspmm", "index_select"}},
+  };
+  return all;
+}
+
+std::string reason_of(std::string_view op) {
+  for (const auto& reason : reasons())
+    for (const auto beginning : reason.beginnings)
+      if (op.starts_with(beginning)) return std::string(reason.why);
+  return "";
+}
 
 // What the fallback does with an operator that has no rule.
 Covered without_rule(std::string_view op) {
@@ -39,7 +76,41 @@ Covered without_rule(std::string_view op) {
                          return result.alias_info() != nullptr && result.alias_info()->isWrite();
                        });
   if (written && !out) row.service = Service::in_place;
+  if (out && phantom::functional_form(*handle)) row.service = Service::out;
+  if (row.service == Service::unknown) row.source = reason_of(op);
   return row;
+}
+
+std::map<std::string_view, const phantom::Table::Row*> by_name(const phantom::Table& table) {
+  std::map<std::string_view, const phantom::Table::Row*> rules;
+  for (const auto& row : table.rows()) rules[row.op] = &row;
+  return rules;
+}
+
+Covered covered(const phantom::Table::Row& row) {
+  return {row.op, row.service, row.confidence, row.source};
+}
+
+using ByService = std::map<Service, std::vector<const Covered*>>;
+
+ByService grouped(const std::vector<Covered>& rows) {
+  ByService groups;
+  for (const auto& row : rows) groups[row.service].push_back(&row);
+  return groups;
+}
+
+std::string listed(const std::vector<const Covered*>& rows) {
+  std::string text;
+  for (const auto* row : rows) text += fmt::format("`{}` ", row->op);
+  return text;
+}
+
+std::string unknown_of(const std::vector<const Covered*>& rows) {
+  std::map<std::string_view, std::vector<const Covered*>> by_reason;
+  for (const auto* row : rows) by_reason[row->source].push_back(row);
+  std::string text = "| why | operators |\n|---|---|\n";
+  for (const auto& [why, list] : by_reason) text += fmt::format("| {} | {}|\n", why, listed(list));
+  return text;
 }
 
 std::string_view name(Confidence confidence) {
@@ -47,54 +118,78 @@ std::string_view name(Confidence confidence) {
   return names[static_cast<std::size_t>(confidence)];
 }
 
+std::string rules_of(const ByService& by_service) {
+  std::string text = "| operator | known from | how well |\n|---|---|---|\n";
+  for (const auto service : {Service::rule, Service::shared})
+    if (const auto found = by_service.find(service); found != by_service.end())
+      for (const auto* row : found->second)
+        text += fmt::format("| `{}` | {} | {} |\n", row->op, row->source, name(row->confidence));
+  return text;
+}
+
 }  // namespace
 
 std::string_view name(Service service) {
-  static constexpr std::array<std::string_view, 6> names{"rule", "shared", "in_place", "shape", "composite", "unknown"};
+  static constexpr std::array<std::string_view, 7> names{"rule",  "shared",    "in_place", "out",
+                                                         "shape", "composite", "unknown"};
   return names[static_cast<std::size_t>(service)];
 }
 
 std::vector<Covered> coverage() {
-  std::map<std::string_view, const phantom::Table::Row*> rules;
-  for (const auto& row : phantom::table().rows()) rules[row.op] = &row;
   std::vector<Covered> rows;
+  const auto rules = by_name(phantom::table());
   for (const auto op : phantom::cuda_operators()) {
-    if (const auto found = rules.find(op); found != rules.end())
-      rows.push_back({std::string(op), found->second->service, found->second->confidence, found->second->source});
-    else
-      rows.push_back(without_rule(op));
+    const auto found = rules.find(op);
+    rows.push_back(found != rules.end() ? covered(*found->second) : without_rule(op));
   }
   return rows;
 }
 
-std::string coverage_page(const std::vector<Covered>& rows) {
-  std::map<Service, std::vector<const Covered*>> by_service;
-  for (const auto& row : rows) by_service[row.service].push_back(&row);
+std::vector<Covered> sparse_coverage() {
+  std::vector<Covered> rows;
+  const auto rules = by_name(phantom::sparse_table());
+  for (const auto& [op, shared] : phantom::sparse_operators()) {
+    const auto found = rules.find(op);
+    if (found != rules.end())
+      rows.push_back(covered(*found->second));
+    else if (shared)
+      rows.push_back({std::string(op), Service::shared, Confidence::source, ""});
+    else
+      rows.push_back({std::string(op), Service::unknown, Confidence::source, reason_of(op)});
+  }
+  return rows;
+}
+
+std::string coverage_page(const std::vector<Covered>& rows, const std::vector<Covered>& sparse) {
+  auto by_service = grouped(rows);
   auto text = fmt::format(
       "# What the phantom GPU knows\n\nMade by `athanor rehearse --coverage`; do not edit.\n\n"
       "PyTorch's CUDA build has kernels of its own for {} operators. Everything else is a composition of these.\n\n"
       "| served by | operators | meaning |\n|---|---:|---|\n",
       rows.size());
-  const std::array<std::string_view, 6> meanings{
+  const std::array<std::string_view, 7> meanings{
       "a rule says what the kernel allocates, in order",
       "PyTorch's own function, the one its CUDA build runs too",
       "writes its arguments, allocates nothing outside",
+      "the form without `out=` is served, and writes into the tensors that are given",
       "PyTorch's shape function makes the results; the kernel is taken to allocate nothing inside",
       "PyTorch's own decomposition into other operators",
       "throws, naming the operator and where its rule goes"};
   for (const auto& [service, list] : by_service)
     text += fmt::format("| {} | {} | {} |\n", name(service), list.size(), meanings[static_cast<std::size_t>(service)]);
   text += "\n" + scratch_section();
-  text += "\n## Rules\n\n| operator | known from | how well |\n|---|---|---|\n";
-  for (const auto service : {Service::rule, Service::shared})
-    for (const auto* row : by_service[service])
-      text += fmt::format("| `{}` | {} | {} |\n", row->op, row->source, name(row->confidence));
-  for (const auto service : {Service::unknown, Service::in_place, Service::shape, Service::composite}) {
-    text += fmt::format("\n## {}\n\n", service == Service::unknown ? "Not known" : name(service));
-    for (const auto* row : by_service[service]) text += fmt::format("`{}` ", row->op);
-    text += "\n";
-  }
-  return text;
+  text += "\n## Rules\n\n" + rules_of(by_service);
+  text += "\n## Not known\n\n" + unknown_of(by_service[Service::unknown]);
+  for (const auto service : {Service::in_place, Service::out, Service::shape, Service::composite})
+    if (!by_service[service].empty())
+      text += fmt::format("\n## {}\n\n{}\n", name(service), listed(by_service[service]));
+  auto sparse_by_service = grouped(sparse);
+  text += fmt::format(
+      "\n## Sparse tensors\n\nPyTorch has kernels for sparse tensors on CUDA for {} operators. {} of them are the "
+      "function that serves the CPU too, which is run. The others:\n\n",
+      sparse.size(), sparse_by_service[Service::shared].size());
+  sparse_by_service.erase(Service::shared);
+  return text + rules_of(sparse_by_service) + "\nNot known:\n\n" + unknown_of(sparse_by_service[Service::unknown]);
 }
 
 }  // namespace athanor::rehearse

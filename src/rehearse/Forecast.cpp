@@ -79,7 +79,7 @@ Peak peak_of(const Ledger& ledger, const allocator::DeviceOptions& options, std:
 
 std::string text_of(const ValueRead& read) {
   const std::string mend =
-      read.op == "aten::equal"
+      read.op == "aten::equal" && read.assumed == 1
           ? "It is always taken to be so"
           : fmt::format("Another value: rehearse::Options::{}", read.floating ? "floating_values" : "integral_values");
   return fmt::format("{}{}{} read a value off the GPU in step {} ({}{}); a rehearsal has none and said {}. {}.",
@@ -116,6 +116,7 @@ Forecast forecast_of(Ledger ledger, const gpu::Gpu& gpu, const allocator::Device
   forecast.fits = forecast.peak.process.value <= gpu.usable.count;
   forecast.surely_fits = forecast.peak.process.high <= gpu.usable.count;
   for (const auto& read : ledger.reads) forecast.notes.push_back(text_of(read));
+  forecast.notes.insert(forecast.notes.end(), ledger.assumptions.begin(), ledger.assumptions.end());
   if (!ledger.events.empty()) {
     forecast.peak_event = ledger.peak_event(forecast.device);
     const auto& event = ledger.events[forecast.peak_event];

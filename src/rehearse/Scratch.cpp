@@ -17,7 +17,7 @@ struct Entry {
 
 // Whether a size is the one that real GPUs were seen to take (docs/validation.md), follows from PyTorch's source, or is
 // the library's secret, of which the forecast's range has the bounds.
-constexpr std::array<Entry, 14> entries{{
+constexpr std::array<Entry, 15> entries{{
     {"cuBLAS, once for each thread and stream that multiplies", "the first table", "ATen/cuda/CublasHandlePool.cpp",
      "measured on 8.0 and 9.0"},
     {"cublasLt, for products with a bias",
@@ -39,6 +39,8 @@ constexpr std::array<Entry, 14> entries{{
      "PyTorch's source"},
     {"embedding backward over 3,072 indices", "sorted indices, segments, partial sums in fp32",
      "native/cuda/EmbeddingBackwardKernel.cu", "PyTorch's source"},
+    {"coalescing sparse gradients", "copies of indices and places, where tiles begin; the states of tiles",
+     "cub's DeviceMergeSort and UniqueByKey under thrust", "bounds"},
     {"cuDNN's convolutions",
      "between nothing and converted copies of input, filter and output; nothing if channels-last",
      "what implicit GEMM on tensor cores needs", "bounds; recordings lie within"},

@@ -91,8 +91,9 @@ class Ledger {
   std::vector<std::string> modules{""};
   std::vector<Block> blocks;
   std::vector<Event> events;
-  std::vector<ValueRead> reads;  ///< By place, in the order they were met.
-  std::int64_t pinned_peak = 0;  ///< Pinned host memory that PyTorch's cache would hold, in bytes.
+  std::vector<ValueRead> reads;          ///< By place, in the order they were met.
+  std::vector<std::string> assumptions;  ///< What only data can tell and was taken to be so, a sentence each.
+  std::int64_t pinned_peak = 0;          ///< Pinned host memory that PyTorch's cache would hold, in bytes.
 
   /// The event at which a device's allocated bytes were highest (the first of several); 0 events: 0.
   [[nodiscard]] std::uint32_t peak_event(int device = 0) const;

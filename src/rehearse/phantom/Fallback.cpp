@@ -7,6 +7,7 @@
 #include <unordered_map>
 
 #include "rehearse/phantom/Memory.h"
+#include "rehearse/phantom/OutForms.h"
 #include "rehearse/phantom/Tensors.h"
 #include "rehearse/phantom/Unknown.h"
 
@@ -54,6 +55,8 @@ Signature read_signature(const c10::OperatorHandle& op) {
   std::string name = schema.name();
   if (!schema.overload_name().empty()) name += "." + schema.overload_name();
   signature.name = operator_index(name);
+  const auto colons = name.find("::");
+  signature.op = colons == std::string::npos ? name : name.substr(colons + 2);
   return signature;
 }
 
@@ -137,7 +140,7 @@ void enter(Scope& scope, const Stack& stack, std::size_t arguments) {
     if (!is_phantom(tensor)) continue;
     if (first) scope.move_to(tensor.device().index());
     first = false;
-    scope.module = recorder->module_of(tensor.storage().unsafeGetStorageImpl());
+    if (tensor.has_storage()) scope.module = recorder->module_of(tensor.storage().unsafeGetStorageImpl());
   }
   recorder->follow(scope);
 }
@@ -162,6 +165,7 @@ void fallback(const c10::OperatorHandle& op, c10::DispatchKeySet, Stack* stack) 
     if (const auto& value = (*stack)[stack->size() - count + static_cast<std::size_t>(i)]; value.isTensor())
       Memory::instance().recorder()->adopt(value.toTensor());
   if (!signature.has_meta) {
+    if (const auto functional = functional_form(op)) return write_out(op, *functional, stack);
     // Truly in-place: nothing to infer.
     if (!signature.all_written || signature.resizes_outputs || signature.written_arguments.empty())
       throw_unknown_operator(op);

@@ -17,6 +17,7 @@ struct Signature {
   bool resizes_outputs = false;  ///< Has out= arguments, of whatever name.
   bool has_meta = false;
   std::uint16_t name = 0;
+  std::string op;  ///< "add.Tensor"
 };
 
 /// The signature of an operator, read once a thread.

@@ -6,6 +6,7 @@
 #include <torch/library.h>
 
 #include <map>
+#include <ranges>
 #include <set>
 #include <stdexcept>
 
@@ -16,6 +17,7 @@
 #include "rehearse/phantom/Hooks.h"
 #include "rehearse/phantom/Memory.h"
 #include "rehearse/phantom/Recurrent.h"
+#include "rehearse/phantom/Sparse.h"
 #include "rehearse/phantom/Table.h"
 
 namespace athanor::rehearse::phantom {
@@ -43,16 +45,26 @@ std::unique_ptr<torch::Library> library(std::string name, c10::DispatchKey key) 
   return std::make_unique<torch::Library>(torch::Library::IMPL, std::move(name), key, __FILE__, __LINE__);
 }
 
-// A LibTorch that was loaded with its CUDA library has kernels that would win over the fallback.
-void cover_real_kernels(torch::Library& rules) {
+// A table's rules, and a fallback for the rest. A LibTorch that was loaded with its CUDA library has kernels that would
+// win over the fallback: it is put over each of them; and over compositions, where those are not what CUDA runs.
+template <c10::BoxedKernel::BoxedKernelFunction_withDispatchKeys* rest, class Operators>
+void serve(std::vector<std::unique_ptr<torch::Library>>& libraries, c10::DispatchKey key, const Table& table,
+           const Operators& operators, bool over_compositions) {
+  auto rules = library("aten", key);
   std::set<std::string_view> ruled;
-  for (const auto& row : table().rows()) ruled.insert(row.op);
-  for (const auto op : cuda_operators()) {
+  for (const auto& row : table.rows()) {
+    row.install(*rules);
+    ruled.insert(row.op);
+  }
+  for (const std::string_view op : operators) {
     if (ruled.contains(op)) continue;
     const auto handle = c10::Dispatcher::singleton().findSchema(operator_name(op));
-    if (handle && handle->hasKernelForDispatchKey(c10::DispatchKey::CUDA))
-      rules.impl(std::string(op).c_str(), torch::CppFunction::makeFromBoxedFunction<&fallback>());
+    if (handle && (over_compositions || handle->hasKernelForDispatchKey(key)))
+      rules->impl(std::string(op).c_str(), torch::CppFunction::makeFromBoxedFunction<rest>());
   }
+  libraries.push_back(std::move(rules));
+  libraries.push_back(library("_", key));
+  libraries.back()->fallback(torch::CppFunction::makeFromBoxedFunction<rest>());
 }
 
 }  // namespace
@@ -63,14 +75,11 @@ struct Installation::Kernels {
 
   Kernels() {
     install_stubs(true);
-    auto rules = library("aten", c10::DispatchKey::CUDA);
-    for (const auto& row : table().rows()) row.install(*rules);
-    cover_real_kernels(*rules);
-    libraries.push_back(std::move(rules));
+    serve<&fallback>(libraries, c10::DispatchKey::CUDA, table(), cuda_operators(), false);
+    serve<&sparse_fallback>(libraries, c10::DispatchKey::SparseCUDA, sparse_table(),
+                            sparse_operators() | std::views::transform(&SparseOperator::op), true);
     libraries.push_back(library("aten", c10::DispatchKey::AutocastCUDA));
     libraries.back()->impl("_cudnn_rnn", torch::CppFunction::makeFromBoxedFunction<&cast_recurrent>());
-    libraries.push_back(library("_", c10::DispatchKey::CUDA));
-    libraries.back()->fallback(torch::CppFunction::makeFromBoxedFunction<&fallback>());
   }
   ~Kernels() {
     libraries.clear();

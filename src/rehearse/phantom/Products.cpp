@@ -9,6 +9,7 @@
 namespace athanor::rehearse::phantom {
 
 void take_cublas_workspace() {
+  if (Trial::for_shapes()) return;
   const auto place = Guard::place();
   auto& recorder = *Memory::instance().recorder();
   if (!recorder.first_product(std::this_thread::get_id(), place)) return;
@@ -32,7 +33,7 @@ bool cublaslt_keeps(allocator::Version version) {
 
 c10::DataPtr take_cublaslt_workspace() {
   const auto bytes = traits().cublaslt_workspace;
-  if (bytes == 0) return {};
+  if (bytes == 0 || Trial::for_shapes()) return {};
   const auto place = Guard::place();
   auto& memory = Memory::instance();
   if (!traits().cublaslt_keeps) return memory.allocate({bytes, Confidence::exact}, place);

@@ -2,6 +2,7 @@
 
 #include <ATen/SequenceNumber.h>
 #include <ATen/core/grad_mode.h>
+#include <ATen/native/SparseTensorUtils.h>
 #include <c10/util/Exception.h>
 #include <torch/csrc/autograd/functions/accumulate_grad.h>
 #include <torch/csrc/autograd/graph_task.h>
@@ -202,6 +203,12 @@ void Recorder::note_read(const char* op, bool floating, double assumed) {
   ++ledger_.reads[entry->second].times;
 }
 
+void Recorder::assume(const std::string& what) {
+  const std::lock_guard lock(mutex_);
+  auto& all = ledger_.assumptions;
+  if (std::find(all.begin(), all.end(), what) == all.end()) all.push_back(what);
+}
+
 void Recorder::watch(const std::string& path, const at::Tensor& tensor, bool is_parameter) {
   const std::lock_guard lock(mutex_);
   const auto dot = path.rfind('.');
@@ -254,9 +261,18 @@ void Recorder::look() {
       module_of_storage_[tensor.storage().unsafeGetStorageImpl()] = watched.path;
     }
     if (!watched.is_parameter) continue;
-    if (const auto& gradient = tensor.grad(); gradient.defined() && gradient.has_storage())
-      if (const auto block = block_of(gradient, this); block >= 0) mark_block(block, Category::gradients, watched.path);
+    if (const auto& gradient = tensor.grad(); gradient.defined()) mark_gradient(gradient, watched.path);
   }
+}
+
+// A sparse gradient is its values; its indices may be the batch's own.
+void Recorder::mark_gradient(const at::Tensor& gradient, std::uint16_t module) {
+  const bool sparse = gradient.layout() == c10::kSparse;
+  const auto& values = sparse ? at::sparse::get_sparse_impl(gradient)->values() : gradient;
+  if (const auto block = block_of(values, this); block >= 0) mark_block(block, Category::gradients, module);
+  if (!sparse) return;
+  const auto block = block_of(at::sparse::get_sparse_impl(gradient)->indices(), this);
+  if (block >= 0 && !marked_[static_cast<std::size_t>(block)]) mark_block(block, Category::gradients, module);
 }
 
 void Recorder::begin_step(std::int32_t step) {

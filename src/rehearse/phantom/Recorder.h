@@ -92,6 +92,9 @@ class Recorder {
   /// The program read a value off the GPU and was told `assumed`.
   void note_read(const char* op, bool floating, double assumed);
 
+  /// Something was taken to be so that only data can tell; said once in the forecast.
+  void assume(const std::string& what);
+
   /// From now on the ledger names what this tensor holds (and its gradient, if it is a parameter), wherever it moves.
   void watch(const std::string& path, const at::Tensor& tensor, bool is_parameter);
   void mark(const at::Tensor& tensor, Category category);
@@ -124,6 +127,7 @@ class Recorder {
   void observe_phase();
   void observe_hook();
   void look();
+  void mark_gradient(const at::Tensor& gradient, std::uint16_t module);
   void mark_block(std::int64_t block, Category category, std::uint16_t module);
   [[nodiscard]] Phase phase() const;
   [[nodiscard]] std::uint16_t module_now() const;

@@ -10,6 +10,7 @@
 #include "rehearse/phantom/Convolutions.h"
 #include "rehearse/phantom/Install.h"
 #include "rehearse/phantom/Recurrent.h"
+#include "rehearse/phantom/Sparse.h"
 
 namespace athanor::rehearse::phantom {
 
@@ -23,6 +24,7 @@ void install_stubs(bool on) {
   native::slow_conv_dilated2d_backward_stub.set_cuda_dispatch_ptr(on ? &dilated_backward : nullptr);
   native::slow_conv_dilated3d_backward_stub.set_cuda_dispatch_ptr(on ? &dilated_backward : nullptr);
   install_recurrent_stubs(on);
+  install_sparse_stubs(on);
 }
 
 }  // namespace athanor::rehearse::phantom

@@ -1,5 +1,6 @@
 #include "rehearse/phantom/Table.h"
 
+#include <set>
 #include <sstream>
 
 #include "rehearse/phantom/Fallback.h"
@@ -81,6 +82,18 @@ const Table& table() {
     return rules;
   }();
   return all;
+}
+
+bool has_rule(const c10::OperatorName& op) {
+  static const std::set<std::string, std::less<>> ruled = [] {
+    std::set<std::string, std::less<>> names;
+    for (const auto& row : table().rows()) names.insert(row.op);
+    return names;
+  }();
+  constexpr std::string_view space = "aten::";
+  if (!op.name.starts_with(space)) return false;
+  const auto name = op.name.substr(space.size());
+  return ruled.contains(op.overload_name.empty() ? name : name + "." + op.overload_name);
 }
 
 }  // namespace athanor::rehearse::phantom

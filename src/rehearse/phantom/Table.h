@@ -76,6 +76,8 @@ torch::CppFunction kernel_of(RuleFunction function);
 /// Every rule we have.
 const Table& table();
 
+[[nodiscard]] bool has_rule(const c10::OperatorName& op);
+
 /// The operators that PyTorch's CUDA build has kernels of its own for, without "aten::".
 std::span<const std::string_view> cuda_operators();
 /// "add.Tensor" as the dispatcher names it.

@@ -18,16 +18,16 @@ std::string place() {
 
 }  // namespace
 
-void throw_unknown_operator(const c10::OperatorHandle& op) {
+void throw_unknown_operator(const c10::OperatorHandle& op, std::string_view when) {
   std::ostringstream schema;
   schema << op.schema();
   const std::string name =
       op.schema().name() + (op.schema().overload_name().empty() ? "" : "." + op.schema().overload_name());
   throw Error(
-      fmt::format("rehearse: no rule says what {}{} allocates on a GPU, so no forecast can be made. Give it one in "
+      fmt::format("rehearse: no rule says what {}{}{}{} allocates on a GPU, so no forecast can be made. Give it one in "
                   "rehearse::Options::rules (op = \"{}\"; ten lines, see examples/07_custom_operator.cpp), or in "
                   "src/rehearse/phantom/rules. Its schema: {}",
-                  name, place(), name, schema.str()));
+                  name, place(), when.empty() ? "" : " ", when, name, schema.str()));
 }
 
 void throw_data_dependent(std::string_view op, std::string_view mend) {

@@ -6,7 +6,7 @@
 namespace athanor::rehearse::phantom {
 
 /// Says which operator nobody knows, what it was given, and how its rule is added. Always throws athanor::Error.
-[[noreturn]] void throw_unknown_operator(const c10::OperatorHandle& op);
+[[noreturn]] void throw_unknown_operator(const c10::OperatorHandle& op, std::string_view when = "");
 
 /// A size or a value that depends on what is in memory, which a rehearsal does not have. Throws std::invalid_argument
 /// with the mend: state a bound, or the value, in the rehearsal's options.

@@ -28,6 +28,11 @@ at::Tensor heads_inside(const at::Tensor& like, std::int64_t width) {
   return make({like.size(0), like.size(2), like.size(1), width}, like.scalar_type()).transpose(1, 2);
 }
 
+// Flash attention's kernels are compiled for these widths.
+std::int64_t padded_width(std::int64_t width) {
+  return width <= 192 ? round_up(width, 32) : 256;
+}
+
 // Into how many parts flash attention splits the keys so that few queries fill the GPU: the fewest that use it at least
 // 85 % as well as the best number does. Source: num_splits_heuristic in flash_attn/flash_api.cpp.
 std::int64_t key_splits(const at::Tensor& q, std::int64_t keys) {
@@ -51,19 +56,25 @@ std::int64_t key_splits(const at::Tensor& q, std::int64_t keys) {
   return 1;
 }
 
+// Where few queries split the keys, each part keeps its sums and its outputs.
+struct Parts {
+  c10::DataPtr sums, outputs;
+};
+Parts split_keys(const Call& call, const at::Tensor& q, std::int64_t keys, double dropout) {
+  const auto splits = dropout == 0 ? key_splits(q, keys) : 1;
+  if (splits == 1) return {};
+  const auto rows = splits * q.size(0) * q.size(1) * q.size(2) * 4;
+  auto sums = call.scratch(rows);
+  return {std::move(sums), call.scratch(rows * padded_width(q.size(3)))};
+}
+
 // _scaled_dot_product_flash_attention(q, k, v, dropout_p, is_causal, return_debug_mask, scale)
 void flash(Call& call) {
   const auto& q = call.tensor(0);
   const auto& k = call.tensor(1);
   auto output = heads_inside(q, q.size(3));
   auto logsumexp = call.empty({q.size(0), q.size(1), q.size(2)}, at::kFloat);
-  c10::DataPtr partial_sums;
-  c10::DataPtr partial_outputs;
-  if (const auto splits = call.number(3) == 0 ? key_splits(q, k.size(2)) : 1; splits > 1) {
-    const auto rows = splits * q.size(0) * q.size(1) * q.size(2) * 4;
-    partial_sums = call.scratch(rows);
-    partial_outputs = call.scratch(rows * (q.size(3) <= 192 ? round_up(q.size(3), 32) : 256));
-  }
+  const auto parts = split_keys(call, q, k.size(2), call.number(3));
   auto random = call.empty({2}, at::kUInt64);
   auto unused = call.empty({}, at::kUInt64);
   auto debug_mask = call.empty({0}, q.scalar_type());
@@ -80,9 +91,8 @@ void flash_backward(Call& call) {
   auto dk = heads_inside(k, k.size(3));
   auto dv = heads_inside(v, v.size(3));
   const auto rows = round_up(q.size(2), 128);
-  const auto width = q.size(3) <= 192 ? round_up(q.size(3), 32) : 256;
   const auto softmax = call.empty({q.size(0), q.size(1), rows}, at::kFloat);
-  const auto accumulated = call.empty({q.size(0), rows, q.size(1), width}, at::kFloat);
+  const auto accumulated = call.empty({q.size(0), rows, q.size(1), padded_width(q.size(3))}, at::kFloat);
   at::Tensor wide_k;
   at::Tensor wide_v;
   if (k.size(1) != q.size(1)) {
@@ -92,15 +102,72 @@ void flash_backward(Call& call) {
   call.returns({dq, dk, dv});
 }
 
+// _flash_attention_forward(q, k, v, cum_seq_q, cum_seq_k, max_q, max_k, dropout_p, …): batch × length × heads × width,
+// or sequences one after the other, without a batch.
+void flash_by_length(Call& call) {
+  const auto& q = call.tensor(0);
+  const bool packed = call.has(3);
+  auto output = call.empty_like(q);
+  auto logsumexp = packed ? call.empty({q.size(1), q.size(0)}, at::kFloat)
+                          : call.empty({q.size(0), q.size(2), q.size(1)}, at::kFloat);
+  const auto parts = packed ? Parts{} : split_keys(call, q.transpose(1, 2), call.tensor(1).size(1), call.number(7));
+  auto random = call.empty({2}, at::kUInt64);
+  auto unused = call.empty({}, at::kUInt64);
+  call.returns({output, logsumexp, random, unused, call.empty({0}, q.scalar_type())});
+}
+
+// _flash_attention_backward(grad_out, q, k, v, out, logsumexp, cum_seq_q, …): as above; packed sequences each begin at
+// a multiple of 128 rows.
+void flash_by_length_backward(Call& call) {
+  const auto& q = call.tensor(1);
+  const auto& k = call.tensor(2);
+  const bool packed = call.has(6);
+  auto dq = call.empty_like(q);
+  auto dk = call.empty_like(k);
+  auto dv = call.empty_like(call.tensor(3));
+  const auto heads = q.size(-2);
+  const auto width = padded_width(q.size(-1));
+  const auto rows = packed ? q.size(0) + 128 * (call.tensor(6).numel() - 1) : q.size(0) * round_up(q.size(1), 128);
+  const auto softmax = call.empty({heads, rows}, at::kFloat);
+  const auto accumulated = call.empty({rows, heads, width}, at::kFloat);
+  at::Tensor wide_k;
+  at::Tensor wide_v;
+  if (k.size(-2) != heads) {
+    auto sizes = k.sizes().vec();
+    sizes[sizes.size() - 2] = heads;
+    wide_k = call.empty(sizes, k.scalar_type());
+    wide_v = call.empty(sizes, k.scalar_type());
+  }
+  call.returns({dq, dk, dv});
+}
+
+// Half results wider than a block of keys are summed in fp32.
+at::Tensor wide_sums(const Call& call, const at::Tensor& q, std::int64_t queries, std::int64_t heads,
+                     std::int64_t width) {
+  return half(q) && width > 128 ? call.empty({q.size(0), queries, heads, width}, at::kFloat) : at::Tensor();
+}
+
+// _efficient_attention_forward(q, k, v, bias, cu_seqlens_q, cu_seqlens_k, max_seqlen_q, max_seqlen_k, dropout_p,
+// mask, compute_log_sumexp, …): batch × length × heads × width.
+void efficient_by_length(Call& call) {
+  const auto& q = call.tensor(0);
+  const auto& v = call.tensor(2);
+  const auto batch = call.has(4) ? call.tensor(4).size(0) - 1 : q.size(0);
+  const auto queries = call.has(4) ? call.integer(6) : q.size(1);
+  const auto keys = call.has(7) ? call.integer(7) : call.tensor(1).size(1);
+  auto output = call.empty({q.size(0), q.size(1), q.size(2), v.size(3)}, q.scalar_type());
+  auto logsumexp = call.empty({batch, q.size(2), call.flag(10) ? round_up(queries, 32) : 0}, at::kFloat);
+  const auto sums = wide_sums(call, q, q.size(1), q.size(2), v.size(3));
+  call.returns({output, logsumexp, at::empty({}, at::kLong), at::empty({}, at::kLong), queries, keys});
+}
+
 // _scaled_dot_product_efficient_attention(q, k, v, attn_bias, compute_log_sumexp, …): rows in blocks of 32.
 void efficient(Call& call) {
   const auto& q = call.tensor(0);
   const auto& v = call.tensor(2);
   auto output = heads_inside(q, v.size(3));
   auto logsumexp = call.empty({q.size(0), q.size(1), call.flag(4) ? round_up(q.size(2), 32) : 0}, at::kFloat);
-  // Half results wider than a block of keys are summed in fp32.
-  at::Tensor sums;
-  if (half(q) && v.size(3) > 128) sums = call.empty({q.size(0), q.size(2), q.size(1), v.size(3)}, at::kFloat);
+  const auto sums = wide_sums(call, q, q.size(2), q.size(1), v.size(3));
   // Seed and offset of dropout, on the host unless a graph is being captured.
   auto seed = at::empty({}, at::kLong);
   auto offset = at::empty({}, at::kLong);
@@ -125,12 +192,19 @@ std::int64_t backward_workspace(const at::Tensor& q, const at::Tensor& k, const 
 }
 
 // What each query's row of grad_out * out sums to: half precision leaves it to the kernel.
-at::Tensor backward_delta(const Call& call) {
-  const auto& q = call.tensor(1);
+at::Tensor backward_delta(const Call& call, const at::Tensor& q, const at::Tensor& v) {
   if (half(q)) return call.empty({q.size(0), q.size(1), q.size(2)}, at::kFloat);
-  const auto product = heads_inside(q, call.tensor(3).size(3));
+  const auto product = heads_inside(q, v.size(3));
   const auto sums = call.empty({q.size(0), q.size(2), q.size(1)}, at::kFloat);
   return call.empty({q.size(0), q.size(1), q.size(2)}, at::kFloat);
+}
+
+// Rows of a multiple of 16.
+at::Tensor bias_gradient(const Call& call) {
+  auto sizes = call.tensor(4).sizes().vec();
+  const auto last = sizes.back();
+  sizes.back() = round_up(last, 16);
+  return call.empty(sizes, call.tensor(4).scalar_type()).slice(-1, 0, last);
 }
 
 // …_efficient_attention_backward(grad_out, q, k, v, attn_bias, out, logsumexp, seed, offset, dropout_p, mask, …)
@@ -140,16 +214,33 @@ void efficient_backward(Call& call) {
   auto dq = heads_inside(q, q.size(3));
   auto dk = heads_inside(call.tensor(2), call.tensor(2).size(3));
   auto dv = heads_inside(call.tensor(3), call.tensor(3).size(3));
-  at::Tensor bias;
-  if (call.has(4) && call.flags(10)[3]) {
-    auto sizes = call.tensor(4).sizes().vec();
-    const auto last = sizes.back();
-    sizes.back() = round_up(last, 16);
-    bias = call.empty(sizes, call.tensor(4).scalar_type()).slice(-1, 0, last);
-  }
-  const auto delta = backward_delta(call);
+  const auto bias = call.has(4) && call.flags(10)[3] ? bias_gradient(call) : at::Tensor();
+  const auto delta = backward_delta(call, q, call.tensor(3));
   const auto workspace = call.scratch(backward_workspace(q, call.tensor(2), call.tensor(3)));
   call.returns({dq, dk, dv, bias});
+}
+
+// _efficient_attention_backward(grad_out, q, k, v, bias, out, …, bias_requires_grad at 15, shared_storage_dqdkdv at 19)
+void efficient_by_length_backward(Call& call) {
+  const auto& q = call.tensor(1);
+  at::Tensor gradients[3];
+  if (call.flag(19)) {
+    const auto together = call.empty({q.size(0), q.size(1), 3, q.size(2), q.size(3)}, q.scalar_type());
+    for (std::int64_t i = 0; i < 3; ++i) gradients[i] = together.select(2, i);
+  } else {
+    for (std::size_t i = 0; i < 3; ++i) gradients[i] = call.empty_like(call.tensor(1 + i));
+  }
+  const auto bias = call.has(4) && call.flag(15) ? bias_gradient(call) : at::Tensor();
+  const auto heads = [&](std::size_t argument) { return call.tensor(argument).transpose(1, 2); };
+  const auto delta = backward_delta(call, heads(1), heads(3));
+  const auto workspace = call.scratch(backward_workspace(heads(1), heads(2), heads(3)));
+  call.returns({gradients[0], gradients[1], gradients[2], bias});
+}
+
+// _masked_softmax(self, mask, …) and _masked_softmax_backward(grad_output, output, mask, …)
+void masked_softmax(Call& call) {
+  const auto input = call.tensor(0).contiguous();
+  call.returns({call.empty(input.sizes(), input.scalar_type())});
 }
 
 // _scaled_dot_product_cudnn_attention(q, k, v, attn_bias, compute_log_sumexp, …): laid out as q is.
@@ -225,6 +316,11 @@ void add_attention(Table& table) {
   table.rule("_scaled_dot_product_flash_attention_backward", &flash_backward, backward);
   table.rule("_scaled_dot_product_efficient_attention", &efficient, source);
   table.rule("_scaled_dot_product_efficient_attention_backward", &efficient_backward, backward);
+  table.rule("_flash_attention_forward", &flash_by_length, source);
+  table.rule("_flash_attention_backward", &flash_by_length_backward, backward);
+  table.rule("_efficient_attention_forward", &efficient_by_length, source);
+  table.rule("_efficient_attention_backward", &efficient_by_length_backward, backward);
+  table.rule("_masked_softmax _masked_softmax_backward", &masked_softmax, "aten/src/ATen/native/cuda/SoftMax.cu");
   table.rule("_scaled_dot_product_cudnn_attention", &cudnn_attention, "aten/src/ATen/native/cudnn/MHA.cpp");
   table.rule("_scaled_dot_product_cudnn_attention_backward", &cudnn_attention_backward,
              "aten/src/ATen/native/cudnn/MHA.cpp; the plan's workspace is cuDNN's choice", Confidence::estimate);

@@ -99,6 +99,17 @@ void slow(Call& call) {
   call.returns({output});
 }
 
+// _slow_conv2d_backward.grad_input(grad_output, self, weight, kernel_size, stride, padding, *, grad_input, …)
+void slow_backward_out(Call& call) {
+  const auto gradient = call.tensor(0).contiguous();
+  call.tensor(6).resize_(call.tensor(1).sizes());
+  call.tensor(7).resize_(call.tensor(2).sizes());
+  call.tensor(8).resize_({gradient.size(1)});
+  const auto columns = columns_of(call, call.tensor(1), call.integers(3), gradient.sizes());
+  take_cublas_workspace();
+  call.returns_written();
+}
+
 // _slow_conv2d_backward.output_mask(grad_output, self, weight, kernel_size, stride, padding, output_mask)
 void slow_backward(Call& call) {
   const auto wanted = call.flags(6);
@@ -141,6 +152,7 @@ void add_convolutions(Table& table) {
   table.rule("conv_depthwise3d", &depthwise, "aten/src/ATen/native/cuda/DepthwiseConv3d.cu");
   table.rule("_slow_conv2d_forward", &slow, "aten/src/ATen/native/cuda/ConvolutionMM2d.cu");
   table.rule("_slow_conv2d_backward.output_mask", &slow_backward, "aten/src/ATen/native/cuda/ConvolutionMM2d.cu");
+  table.rule("_slow_conv2d_backward.grad_input", &slow_backward_out, "aten/src/ATen/native/cuda/ConvolutionMM2d.cu");
   table.rule("slow_conv_transpose3d", &slow_transposed, "aten/src/ATen/native/cuda/NaiveConvolutionTranspose3d.cu");
   table.rule("slow_conv_dilated2d slow_conv_dilated3d", &dilated,
              "aten/src/ATen/native/cuda/NaiveDilatedConvolution.cu");

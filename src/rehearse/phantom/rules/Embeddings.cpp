@@ -1,8 +1,11 @@
 // Embeddings and bags of them.
 #include <ATen/OpMathType.h>
-#include <ATen/ops/empty_like.h>
+#include <ATen/ops/_embedding_bag_backward_native.h>
+#include <ATen/ops/embedding_sparse_backward_native.h>
 #include <ATen/ops/zeros.h>
 
+#include "rehearse/phantom/Memory.h"
+#include "rehearse/phantom/Selection.h"
 #include "rehearse/phantom/Sorts.h"
 #include "rehearse/phantom/Table.h"
 
@@ -62,16 +65,26 @@ void bag(Call& call) {
   call.returns({output, offset_to_bag, bag_size, maximum});
 }
 
-// _embedding_bag_dense_backward(grad, indices, offset2bag, bag_size, maximum_indices, num_weights, scale, mode, …), and
-// _embedding_bag_backward, which has offsets more.
-void bag_backward(Call& call, std::size_t rows_argument) {
+// PyTorch's own function; how many indices are not padding is data, and all of them is the most it can be.
+at::Tensor sparse_backward(const at::Tensor& gradient, const at::Tensor& indices, std::int64_t rows,
+                           std::int64_t padding, bool by_frequency) {
+  const AllSelected all;
+  if (padding != -1)
+    Memory::instance().recorder()->assume(
+        "No index of an embedding with sparse gradients was taken to be padding: how many are is data. It is the most "
+        "memory they can need.");
+  return at::native::embedding_sparse_backward(gradient, indices, rows, padding, by_frequency);
+}
+
+// _embedding_bag_dense_backward(grad, indices, offset2bag, bag_size, maximum_indices, num_weights, scale, mode, …)
+void bag_backward(Call& call) {
   const auto gradient = call.tensor(0).contiguous();
   const auto& indices = call.tensor(1);
-  const auto rows = call.integer(rows_argument);
+  const auto rows = call.integer(5);
   const auto width = gradient.size(1);
   const auto count = indices.numel();
   const auto index = indices.scalar_type();
-  if (call.integer(rows_argument + 2) == 2) return call.returns({at::zeros({rows, width}, gradient.options())});
+  if (call.integer(7) == 2) return call.returns({at::zeros({rows, width}, gradient.options())});
   if (count == 0) return call.returns({at::zeros({rows, width}, gradient.options())});
   const auto sorted = call.empty({count}, index);
   const auto original = call.empty({count}, index);
@@ -84,6 +97,14 @@ void bag_backward(Call& call, std::size_t rows_argument) {
   call.returns({result});
 }
 
+// embedding_renorm_(self, indices, max_norm, norm_type): the indices that differ, and how many they are.
+void renormalise(Call& call) {
+  const auto indices = call.tensor(1).contiguous();
+  const auto distinct = call.empty({indices.numel()}, indices.scalar_type());
+  const auto count = call.empty({}, at::kLong);
+  call.returns_written();
+}
+
 }  // namespace
 
 void add_embeddings(Table& table) {
@@ -91,14 +112,13 @@ void add_embeddings(Table& table) {
   constexpr auto bags = "aten/src/ATen/native/cuda/EmbeddingBag.cu";
   table.rule("embedding_dense_backward", &dense_backward, dense);
   table.rule("_embedding_bag _embedding_bag_forward_only", &bag, bags);
-  table.rule(
-      "_embedding_bag_dense_backward", [](Call& call) { bag_backward(call, 5); }, bags);
-  table.rule(
-      "_embedding_bag_backward", [](Call& call) { bag_backward(call, 6); }, bags);
+  table.rule("_embedding_bag_dense_backward", &bag_backward, bags);
+  table.shared<&at::native::_embedding_bag_backward_symint>("_embedding_bag_backward");
+  table.typed<&sparse_backward>("embedding_sparse_backward", "aten/src/ATen/native/Embedding.cpp; no index is padding");
   table.rule(
       "_embedding_bag_per_sample_weights_backward",
       [](Call& call) { call.returns({call.empty({call.tensor(2).size(0)}, call.tensor(0).scalar_type())}); }, bags);
-  table.in_place("embedding_renorm_", dense);
+  table.rule("embedding_renorm_", &renormalise, dense);
 }
 
 }  // namespace athanor::rehearse::phantom

@@ -4,8 +4,8 @@
 
 #include "rehearse/phantom/Install.h"
 #include "rehearse/phantom/Memory.h"
+#include "rehearse/phantom/Selection.h"
 #include "rehearse/phantom/Table.h"
-#include "rehearse/phantom/Unknown.h"
 
 namespace athanor::rehearse::phantom {
 namespace {
@@ -61,17 +61,14 @@ void record_stream(at::Tensor& self, c10::Stream stream) {
   Memory::instance().record_stream(self.storage().data_ptr(), static_cast<std::uint64_t>(stream.id()));
 }
 
-bool equal(const at::Tensor&, const at::Tensor&) {
+// Whether a flag is set is asked as whether it equals one that is.
+bool equal(const at::Tensor& self, const at::Tensor&) {
+  if (self.dim() == 0 && self.scalar_type() == at::kBool) {
+    note_read("aten::equal", self);
+    return assumptions().integral != 0;
+  }
   Memory::instance().recorder()->note_read("aten::equal", false, 1);
   return true;
-}
-
-std::int64_t selected(std::string_view op, std::int64_t of) {
-  if (assumptions().selected < 0)
-    throw_data_dependent(op,
-                         "Its result has as many elements as are selected: state an upper bound in "
-                         "rehearse::Options::selected (--selected on the command line).");
-  return std::min(of, assumptions().selected);
 }
 
 void nonzero(Call& call) {

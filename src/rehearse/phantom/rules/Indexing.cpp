@@ -1,6 +1,7 @@
 // Reading and writing at indices.
 #include <ATen/ExpandUtils.h>
 #include <ATen/WrapDimUtils.h>
+#include <ATen/ops/_to_sparse_native.h>
 #include <ATen/ops/empty_like.h>
 #include <ATen/ops/nonzero.h>
 #include <ATen/ops/zeros.h>
@@ -210,6 +211,10 @@ void segments_backward(Call& call) {
 
 void add_indexing(Table& table) {
   constexpr auto indexing = "aten/src/ATen/native/cuda/Indexing.cu";
+  table.shared<static_cast<at::Tensor (*)(const at::Tensor&, std::optional<c10::Layout>, at::OptionalIntArrayRef,
+                                          std::optional<std::int64_t>)>(&at::native::dense_to_sparse)>("_to_sparse");
+  table.shared<static_cast<at::Tensor (*)(const at::Tensor&, std::int64_t)>(&at::native::dense_to_sparse)>(
+      "_to_sparse.sparse_dim");
   table.rule("index_select", &index_select, indexing);
   table.rule("index.Tensor", &index, "aten/src/ATen/native/TensorAdvancedIndexing.cpp");
   table.rule("_index_put_impl_", &index_put, indexing, Confidence::exact);

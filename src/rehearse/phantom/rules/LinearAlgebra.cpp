@@ -1,4 +1,5 @@
 // Linear algebra that Meta does not know. The scratch of cuSOLVER and MAGMA is theirs to choose: a bound is stated.
+#include <ATen/ExpandUtils.h>
 #include <ATen/ops/empty_like.h>
 
 #include "rehearse/phantom/Products.h"
@@ -121,6 +122,39 @@ void decompose(Call& call) {
   solver_scratch(call, self);
 }
 
+// linalg_lstsq.out(self, B, rcond, *, driver, solution, residuals, rank, singular_values): QR, the one way there is on
+// CUDA, of copies column by column. It tells neither rank nor singular values.
+void least_squares(Call& call) {
+  const at::Tensor a = call.tensor(0);
+  const at::Tensor b = call.tensor(1);
+  const auto rows = a.size(-2);
+  const auto columns = a.size(-1);
+  const bool vector = b.dim() == 1 || (b.dim() == a.dim() - 1 &&
+                                       b.sizes() == a.sizes().slice(0, static_cast<std::size_t>(a.dim()) - 1));
+  const auto right = vector ? b.unsqueeze(-1) : b;
+  const auto batch = at::infer_size(batch_of(a), batch_of(right));
+  const auto solutions = right.size(-1);
+  call.tensor(4).resize_(vector ? with(batch, {columns}) : with(batch, {columns, solutions}));
+  call.tensor(5).resize_(rows > columns ? with(batch, vector ? std::initializer_list<std::int64_t>{}
+                                                             : std::initializer_list<std::int64_t>{solutions})
+                                        : Sizes{0});
+  call.tensor(6).resize_({0});
+  call.tensor(7).resize_({0});
+  const auto reflectors = column_major(call, batch_of(a), rows, columns, a.scalar_type());
+  const auto working = column_major(call, batch, std::max(rows, columns), solutions, a.scalar_type());
+  const auto factors = call.empty(with(batch_of(a), {std::min(rows, columns)}), a.scalar_type());
+  solver_scratch(call, a);
+  take_cublas_workspace();
+  call.returns_written();
+}
+
+// _compute_linear_combination(input, coefficients)
+void combine(Call& call) {
+  auto sizes = call.tensor(0).sizes().vec();
+  sizes.front() = call.tensor(1).size(0);
+  call.returns({call.empty(sizes, call.tensor(0).scalar_type())});
+}
+
 }  // namespace
 
 void add_linear_algebra(Table& table) {
@@ -133,6 +167,8 @@ void add_linear_algebra(Table& table) {
   table.rule("linalg_solve_triangular", &solve_triangular, "aten/src/ATen/native/BatchLinearAlgebra.cpp");
   table.rule("linalg_matrix_exp linalg_matrix_sqrth", &matrix_exp, "aten/src/ATen/native/LinearAlgebra.cpp",
              Confidence::estimate);
+  table.rule("linalg_lstsq.out", &least_squares, solver, Confidence::estimate);
+  table.rule("_compute_linear_combination", &combine, "aten/src/ATen/native/cuda/LinearAlgebra.cu");
   table.rule("_linalg_svd", &svd, solver, Confidence::estimate);
   table.rule("addr", &outer, "aten/src/ATen/native/LinearAlgebra.cpp");
   table.rule("addbmm", &addbmm, "aten/src/ATen/native/LinearAlgebra.cpp");

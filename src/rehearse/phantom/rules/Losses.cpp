@@ -128,6 +128,36 @@ void ctc_backward(Call& call) {
   call.returns({gradient});
 }
 
+// _use_cudnn_ctc_loss(log_probs, targets, input_lengths, target_lengths, blank): cuDNN takes one case of all. Lengths
+// on the GPU have no values here, and PyTorch's own kernel is assumed for them.
+bool cudnn_takes_ctc(const Call& call) {
+  const auto& log_probs = call.tensor(0);
+  const auto& targets = call.tensor(1);
+  if (call.has(2) && call.tensor(2).defined()) return false;
+  if (call.integer(4) != 0 || log_probs.dim() != 3 || log_probs.scalar_type() != at::kFloat || targets.dim() != 1 ||
+      targets.scalar_type() != at::kInt || !targets.is_cpu())
+    return false;
+  const auto inputs = call.integers(2);
+  const auto lengths = call.integers(3);
+  for (std::size_t i = 0; i < std::min(inputs.size(), lengths.size()); ++i)
+    if (inputs[i] != log_probs.size(0) || lengths[i] >= 256 || lengths[i] > inputs[i]) return false;
+  return true;
+}
+
+// _cudnn_ctc_loss(log_probs, …): the gradient is made at once. The workspace is cuDNN's choice; forward and backward
+// sums of the longest labels are the most it needs.
+void cudnn_ctc(Call& call) {
+  const auto& log_probs = call.tensor(0);
+  auto gradient = call.empty(log_probs.sizes(), log_probs.scalar_type());
+  auto costs = call.empty({log_probs.size(1)}, log_probs.scalar_type());
+  std::int64_t longest = 0;
+  for (const auto length : call.integers(3)) longest = std::max(longest, length);
+  const auto sums = log_probs.size(0) * log_probs.size(1) * (2 * longest + 1) * 4;
+  const auto workspace =
+      call.scratch(sums, Confidence::estimate, 1, 2 * sums + static_cast<std::int64_t>(log_probs.nbytes()));
+  call.returns({costs, gradient});
+}
+
 }  // namespace
 
 void add_losses(Table& table) {
@@ -149,9 +179,14 @@ void add_losses(Table& table) {
              "aten/src/ATen/native/cuda/MultiLabelMarginCriterion.cu");
   table.rule("_ctc_loss _ctc_loss.Tensor", &ctc, "aten/src/ATen/native/cuda/LossCTC.cu");
   table.rule("_ctc_loss_backward _ctc_loss_backward.Tensor", &ctc_backward, "aten/src/ATen/native/cuda/LossCTC.cu");
+  constexpr auto cudnn = "aten/src/ATen/native/cudnn/LossCTC.cpp";
   table.rule(
-      "_use_cudnn_ctc_loss _use_cudnn_ctc_loss.Tensor", [](Call& call) { call.returns({false}); },
-      "aten/src/ATen/native/cudnn/LossCTC.cpp: PyTorch's own kernel is assumed", Confidence::estimate);
+      "_use_cudnn_ctc_loss _use_cudnn_ctc_loss.Tensor", [](Call& call) { call.returns({cudnn_takes_ctc(call)}); },
+      cudnn);
+  table.rule("_cudnn_ctc_loss", &cudnn_ctc, cudnn, Confidence::estimate);
+  table.rule(
+      "_use_miopen_ctc_loss _use_miopen_ctc_loss.Tensor", [](Call& call) { call.returns({false}); },
+      "AMD's library is not in a CUDA build");
 }
 
 }  // namespace athanor::rehearse::phantom

@@ -21,11 +21,22 @@ void multinomial(Call& call) {
   call.returns({result});
 }
 
+// _philox_key_split(key, num_splits)
+void split_key(Call& call) {
+  auto sizes = call.tensor(0).sizes().vec();
+  sizes.insert(sizes.begin(), call.integer(1));
+  call.returns({call.empty(sizes, call.tensor(0).scalar_type())});
+}
+
 }  // namespace
 
 void add_random(Table& table) {
   constexpr auto source = "aten/src/ATen/native/cuda/Distributions.cu";
   table.rule("poisson binomial _standard_gamma _sample_dirichlet", &elementwise_rule, source);
+  table.rule("_philox_key_split", &split_key, "aten/src/ATen/native/cuda/PhiloxRandom.cu");
+  table.rule(
+      "_philox_key_fold_in _philox_key_fold_in.Tensor",
+      [](Call& call) { call.returns({call.empty_like(call.tensor(0))}); }, "aten/src/ATen/native/cuda/PhiloxRandom.cu");
   table.rule("multinomial", &multinomial, "aten/src/ATen/native/Distributions.cpp");
   table.rule("bernoulli.out", &elementwise_out_rule, source);
   table.rule(

@@ -135,7 +135,7 @@ void truth(Call& call) {
   call.returns({result});
 }
 
-// aminmax(self, dim, keepdim)
+// aminmax(self, dim, keepdim), _aminmax.dim alike
 void both_extremes(Call& call) {
   const auto dims = call.has(1) ? Dims{call.integer(1)} : Dims{};
   const auto sizes = reduced_sizes(call.tensor(0), dims, call.flag(2));
@@ -173,7 +173,7 @@ void add_reductions(Table& table) {
         call.returns({call.empty({}, call.tensor(0).scalar_type()), call.empty({}, call.tensor(0).scalar_type())});
       },
       reduce);
-  table.rule("aminmax", &both_extremes, reduce);
+  table.rule("aminmax _aminmax.dim", &both_extremes, reduce);
   table.rule("count_nonzero.dim_IntList", &count_nonzero, reduce);
   table.rule(
       "trace", [](Call& call) { call.returns({call.empty({}, call.tensor(0).scalar_type())}); },
