@@ -86,20 +86,27 @@ class StoredLists {
   std::vector<std::pair<at::Tensor, at::Tensor>> gaps_;  // parameters with gaps in memory, and a copy without
 };
 
-/// The type-independent half of Elementwise: which entries take part and how. Elementwise.cpp.
+/// The type-independent half of Elementwise: the engine's (EngineRows.cpp), and the sorting of lists (Elementwise.cpp).
 class ElementwiseMethod : public Method {
  public:
   [[nodiscard]] std::vector<std::string> scalars() const override { return {}; }
+  /// Counts the step of an entry and returns the coefficients of it, alive until the pass is over. Safe to call from
+  /// several threads for different entries, between begin_pass and the end of the pass.
+  virtual const void* count_step(Group& group, std::uint32_t entry, const AnyOptions& options,
+                                 const Pass& pass) const = 0;
 
  protected:
-  struct Split {
-    std::vector<std::uint32_t> engine;  ///< Entries for the vectorised engine.
-    std::vector<std::uint32_t> sparse;  ///< Entries with a sparse gradient.
-    std::vector<std::uint32_t> lists;   ///< Entries for LibTorch's operators.
-    std::vector<at::Tensor> kept;       ///< Gradients laid out anew, alive until the pass is over.
+  /// Entries that the engine does not update, and that have a gradient.
+  struct Rest {
+    std::vector<std::uint32_t> sparse;  ///< With a sparse gradient.
+    std::vector<std::uint32_t> lists;   ///< For LibTorch's operators.
   };
-  /// Sorts the entries that have a gradient, and brings the engine's rows up to date. Throws if a gradient is sparse.
-  Split split(Group& group, const AnyOptions& options, const Pass& pass, const engine::Kernels& kernels) const;
+  /// Makes room for the coefficients of every entry.
+  virtual void begin_pass(Group& group, const AnyOptions& options, const Pass& pass) const = 0;
+  /// Updates what the vectorised engine can and sorts the rest. Throws std::invalid_argument for a gradient of another
+  /// shape or a sparse one that the method does not take: before any update, unless the gradient was another at the
+  /// step before.
+  Rest run_engine(Group& group, const AnyOptions& options, const Pass& pass, const engine::Kernels& kernels);
   static void add_to(Bucket& bucket, const Entry& entry, std::size_t slot_count);
   /// Whether an entry is of the bucket's device and dtype and stores its state in the same way.
   static bool same_kind(const Bucket& bucket, const Entry& entry);
@@ -108,6 +115,10 @@ class ElementwiseMethod : public Method {
                                                std::size_t slot_count);
   /// The first state's progress is that of all in the bucket.
   static void share_progress(Bucket& bucket);
+
+ private:
+  Rest take_up(Group& group, const AnyOptions& options, const Pass& pass, const engine::Kernels& kernels,
+               std::vector<std::uint32_t>& engine, std::vector<at::Tensor>& kept);
 };
 
 /// A method that treats every element alike. Traits say:
@@ -151,11 +162,10 @@ class Elementwise : public ElementwiseMethod {
 
   void step(Group& group, AnyOptions& any, const Pass& pass) override {
     const Options& options = of(any);
-    const Split parts = split(group, any, pass, Traits::kernels(options));
-    run_engine(group, options, pass, parts.engine);
-    run_lists(group, options, pass, parts.lists);
+    const Rest rest = run_engine(group, any, pass, Traits::kernels(options));
+    run_lists(group, options, pass, rest.lists);
     if constexpr (has_sparse) {
-      for (const auto i : parts.sparse) {
+      for (const auto i : rest.sparse) {
         const Entry& entry = group.entries[i];
         Coefficients c = next(options, *entry.state, pass.inverse_scale);
         if (pass.device_scale.defined()) c.grad_factor /= pass.device_scale.item<double>();
@@ -176,27 +186,33 @@ class Elementwise : public ElementwiseMethod {
     return c;
   }
 
-  void run_engine(Group& group, const Options& options, const Pass& pass, const std::vector<std::uint32_t>& active) {
-    if (active.empty()) return;
-    if (!group.coefficients) group.coefficients = std::make_shared<std::vector<Coefficients>>();
-    auto& all = *static_cast<std::vector<Coefficients>*>(group.coefficients.get());
-    all.resize(group.entries.size());
-    const ParamState* last = nullptr;
-    const Coefficients* coefficients = nullptr;
-    for (const auto i : active) {
-      ParamState& state = *group.entries[i].state;
-      // Tensors at the same step share their coefficients; most often that is all of them.
-      if (!has_scalars && last != nullptr && last->step == state.step + 1) {
-        ++state.step;
-      } else {
-        all[i] = next(options, state, pass.inverse_scale);
-        coefficients = &all[i];
-        last = &state;
-      }
-      group.table.rows[i].coefficients = coefficients;
+  // Tensors at the same step share their coefficients; most often that is all of them.
+  struct OfPass {
+    std::int64_t before = -1;  // the step that most tensors have made
+    Coefficients shared{};
+    std::vector<Coefficients> own;
+  };
+  void begin_pass(Group& group, const AnyOptions& any, const Pass& pass) const override {
+    if (!group.coefficients) group.coefficients = std::make_shared<OfPass>();
+    auto& of_pass = *static_cast<OfPass*>(group.coefficients.get());
+    of_pass.own.resize(group.entries.size());
+    of_pass.before = -1;
+    if (has_scalars) return;
+    const auto begun = std::find_if(group.entries.begin(), group.entries.end(),
+                                    [](const Entry& entry) { return entry.state != nullptr; });
+    if (begun == group.entries.end()) return;
+    ParamState like_most;
+    like_most.step = of_pass.before = begun->state->step;
+    of_pass.shared = next(of(any), like_most, pass.inverse_scale);
+  }
+  const void* count_step(Group& group, std::uint32_t entry, const AnyOptions& any, const Pass& pass) const override {
+    auto& of_pass = *static_cast<OfPass*>(group.coefficients.get());
+    ParamState& state = *group.entries[entry].state;
+    if (state.step == of_pass.before) {
+      ++state.step;
+      return &of_pass.shared;
     }
-    group.table.activate(active);
-    group.table.run(pass.threads);
+    return &(of_pass.own[entry] = next(of(any), state, pass.inverse_scale));
   }
 
   void run_lists(Group& group, const Options& options, const Pass& pass, const std::vector<std::uint32_t>& active) {

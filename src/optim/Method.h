@@ -27,11 +27,15 @@ struct Entry {
   engine::Kernel kernel = nullptr;
   std::uint64_t number = 0;  ///< Its place among all the optimizer's parameters.
   std::uint64_t noise = 0;   ///< Stochastic rounding: key of this parameter and step.
+  std::uint64_t pass = 0;    ///< The last pass in which its row was updated as it is.
 };
 
 struct Group {
   std::vector<Entry> entries;
   engine::Table table;  ///< A row an entry, valid where entry.kernel is set.
+  engine::Cut usual;    ///< Rows that took part in the last pass, and are expected in the next.
+  engine::Cut others;   ///< Rows that come on top.
+  std::uint64_t pass = 0;
   std::shared_ptr<void> coefficients;
   engine::Kernel rule = nullptr;  ///< Of which rule the rows are.
 };

@@ -5,21 +5,42 @@
 #include <condition_variable>
 #include <mutex>
 #include <thread>
+#include <vector>
 
 #include "hwy/cache_control.h"
 
 namespace athanor::optim::engine {
 namespace {
 
-struct Job {
-  std::int64_t tasks;
-  void (*body)(void*, std::int64_t);
-  void* context;
-  std::atomic<std::int64_t> next = 0;
-
-  void work() {
-    for (std::int64_t task; (task = next.fetch_add(1, std::memory_order_relaxed)) < tasks;) body(context, task);
+// Every worker begins with a share of its own, the same at every call of as many tasks: what it left in its core's
+// cache is still there. Then it takes what others have not begun.
+class Job {
+ public:
+  Job(std::int64_t tasks, int workers, void (*body)(void*, std::int64_t), void* context)
+      : body_(body), context_(context), shares_(static_cast<std::size_t>(workers)) {
+    for (std::int64_t k = 0; k < workers; ++k) {
+      Share& share = shares_[static_cast<std::size_t>(k)];
+      share.next = tasks * k / workers;
+      share.end = tasks * (k + 1) / workers;
+    }
   }
+
+  void work(std::size_t worker) {
+    for (std::size_t k = 0; k < shares_.size(); ++k) {
+      Share& share = shares_[(worker + k) % shares_.size()];
+      for (std::int64_t task; (task = share.next.fetch_add(1, std::memory_order_relaxed)) < share.end;)
+        body_(context_, task);
+    }
+  }
+
+ private:
+  struct alignas(64) Share {
+    std::atomic<std::int64_t> next = 0;
+    std::int64_t end = 0;
+  };
+  void (*body_)(void*, std::int64_t);
+  void* context_;
+  std::vector<Share> shares_;
 };
 
 // One for the process, like LibTorch's own pool, and never destroyed: a detached helper may outlive static destruction.
@@ -28,13 +49,14 @@ class Pool {
   void run(Job& job, int helpers) {
     {
       const std::lock_guard lock(mutex_);
-      for (; started_ < helpers; ++started_) std::thread([this] { serve(); }).detach();
+      while (started_ < helpers)
+        std::thread([this, worker = static_cast<std::size_t>(++started_)] { serve(worker); }).detach();
       job_ = &job;
       places_ = helpers;
       ++generation_;
     }
     wake_.notify_all();
-    job.work();
+    job.work(0);
     {
       const std::lock_guard lock(mutex_);
       job_ = nullptr;  // a helper that wakes from now on finds nothing
@@ -48,7 +70,7 @@ class Pool {
   std::mutex busy;  // held by the caller whose job is on
 
  private:
-  void serve() {
+  void serve(std::size_t worker) {
     std::unique_lock lock(mutex_);
     for (std::uint64_t seen = 0;;) {
       wake_.wait(lock, [&] { return generation_ != seen; });
@@ -58,7 +80,7 @@ class Pool {
       --places_;
       ++inside_;
       lock.unlock();
-      job->work();
+      job->work(worker);
       lock.lock();
       if (--inside_ == 0) idle_.notify_one();
     }
@@ -82,15 +104,15 @@ Pool& pool() {
 }  // namespace
 
 void parallel(std::int64_t tasks, int threads, void (*body)(void*, std::int64_t), void* context) {
-  Job job{.tasks = tasks, .body = body, .context = context};
-  if (tasks > 1 && threads > 1) {
+  const int workers = static_cast<int>(std::clamp<std::int64_t>(tasks, 1, std::max(threads, 1)));
+  if (workers > 1) {
     const std::unique_lock claim(pool().busy, std::try_to_lock);
     if (claim.owns_lock()) {
-      const auto helpers = static_cast<int>(std::min<std::int64_t>(threads, tasks)) - 1;
-      return pool().run(job, helpers);
+      Job job(tasks, workers, body, context);
+      return pool().run(job, workers - 1);
     }
   }
-  job.work();
+  for (std::int64_t task = 0; task < tasks; ++task) body(context, task);
 }
 
 }  // namespace athanor::optim::engine
