@@ -239,6 +239,20 @@ class Lstm(nn.Module):
         return self.head(self.lstm(self.words(tokens))[0])
 
 
+class Gru(nn.Module):
+    """Both directions, sequences along the first dimension, and the last state used."""
+
+    def __init__(self, layers=3, width=256, vocabulary=5000):
+        super().__init__()
+        self.words = nn.Embedding(vocabulary, width)
+        self.gru = nn.GRU(width, width, layers, bidirectional=True)
+        self.head = nn.Linear(2 * width, vocabulary)
+
+    def forward(self, tokens):
+        output, last = self.gru(self.words(tokens).transpose(0, 1))
+        return self.head(output.transpose(0, 1) + last[-2:].transpose(0, 1).flatten(1).unsqueeze(1))
+
+
 NETWORKS = {  # name: (how it is made, batch)
     "resnet18": (lambda: resnet((2, 2, 2, 2), False), 32),
     "resnet50": (lambda: resnet((3, 4, 6, 3), True), 32),
@@ -250,4 +264,5 @@ NETWORKS = {  # name: (how it is made, batch)
     "bert": (lambda: LanguageModel(Bert(), 512), 8),
     "llama": (lambda: LanguageModel(Llama(), 1024), 4),
     "lstm": (lambda: LanguageModel(Lstm(), 128), 32),
+    "gru": (lambda: LanguageModel(Gru(), 64), 16),
 }

@@ -3,6 +3,7 @@ import pytest
 import torch
 
 from compare_steps import differences, run
+from networks import NETWORKS
 
 pytestmark = pytest.mark.skipif(torch.cuda.is_available(), reason="a process with a real GPU has no room for the phantom")
 
@@ -13,11 +14,22 @@ CASES = [dict(zip(("network", "optimizer", "form", "precision"), case.split())) 
     "vit adamw foreach fp16",
     "bert sgd foreach fp32",
     "llama adamw fused bf16",
+    "lstm sgd foreach fp32",
+    "gru adamw single fp32",
 )]
 
 # Twice 512 bytes a layer: PyTorch's Meta kernel makes dropout's seed and offset on the GPU, the CUDA kernel on the host
 # (attention.cu), as recordings of real GPUs show.
 SEEDS = {"bert": 12 * 1024}
+
+
+def copied_weights(network):
+    """FakeTensorMode cannot lay a recurrent layer's weights in one buffer, so they are copied into one at each call."""
+    if network not in ("lstm", "gru"):
+        return 0
+    with torch.device("meta"):
+        model = NETWORKS[network][0]()
+    return sum(4 * p.numel() for name, p in model.named_parameters() if name.startswith(("body.lstm", "body.gru")))
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +41,8 @@ def compared():
 def test_peak_is_the_oracles(compared, index):
     case, ours, theirs = compared[index]
     assert "error" not in ours and "error" not in theirs, (ours.get("error"), theirs.get("error"))
-    assert ours["peak"] == theirs["peak"] - SEEDS.get(case["network"], 0), differences(ours, theirs)
+    explained = SEEDS.get(case["network"], 0) + copied_weights(case["network"])
+    assert ours["peak"] == theirs["peak"] - explained, differences(ours, theirs)
 
 
 def test_the_tracker_counts_as_we_do():

@@ -16,6 +16,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+import recurrent_shapes
 from lent import Phantom
 from networks import NETWORKS
 
@@ -118,6 +119,7 @@ def without_device_copies():
 
 def on_fake(case, phantom):
     without_device_copies()
+    recurrent_shapes.lend()
     held = Held()
     with FakeTensorMode(), held:
         train(case, lambda step: None)

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <functional>
+#include <map>
 
 #include "athanor/rehearse/Rehearse.h"
 
@@ -103,6 +104,45 @@ TEST(Kernel, IndicesOfSeveralDimensionsAreSummedInPlace) {
   const auto blocks = std::count_if(forecast.ledger.blocks.begin(), forecast.ledger.blocks.end(),
                                     [](const Block& block) { return block.requested == 800; });
   EXPECT_EQ(blocks, 1 + 4 + 3);
+}
+
+// cudnn/RNN.cpp: with the batch first, backward turns input and output's gradient to time first, and the input once
+// more for the weights; states that nothing used have gradients of zeros.
+TEST(Kernel, RecurrentBackwardCopiesWhatLiesTheWrongWay) {
+  const auto blocks = [](bool batch_first) {
+    const auto forecast = on("A100 80GB", [&](auto device) {
+      torch::nn::LSTM lstm(torch::nn::LSTMOptions(24, 40).batch_first(batch_first));
+      lstm->to(device);
+      const auto x = torch::empty({6, 10, 24}, torch::TensorOptions().device(device).requires_grad(true));
+      const auto output = std::get<0>(lstm->forward(x));
+      output.backward(torch::empty({6, 10, 40}, device));
+    });
+    std::map<std::int64_t, std::int64_t> counts;
+    for (const auto& block : forecast.ledger.blocks)
+      if (block.phase == Phase::backward && block.category != Category::workspace) ++counts[block.requested];
+    return counts;
+  };
+  auto first = blocks(true);
+  auto second = blocks(false);
+  // The third: autograd keeps a leaf's gradient in the leaf's layout.
+  EXPECT_EQ(first[6 * 10 * 24 * 4], second[6 * 10 * 24 * 4] + 3);
+  EXPECT_EQ(first[6 * 10 * 40 * 4], second[6 * 10 * 40 * 4] + 1);
+  EXPECT_EQ(second[10 * 40 * 4], 4);  // zeros for the last output and cell, gradients of the first ones
+}
+
+TEST(Kernel, OneDropoutStateServesAllRecurrentLayersOfADevice) {
+  const auto forecast = on("A100 80GB", [](auto device) {
+    for (int i = 0; i < 2; ++i) {
+      torch::nn::GRU gru(torch::nn::GRUOptions(8, 8).num_layers(2).dropout(0.5));
+      gru->to(device);
+      static_cast<void>(gru->forward(torch::empty({4, 2, 8}, device)));
+    }
+  });
+  const auto& names = forecast.ledger.operators;
+  EXPECT_EQ(std::count_if(
+                forecast.ledger.blocks.begin(), forecast.ledger.blocks.end(),
+                [&](const Block& block) { return names[block.operator_name] == "aten::_cudnn_init_dropout_state"; }),
+            1);
 }
 
 // Nothing in torch::nn comes to these; programs of one's own do.

@@ -5,6 +5,9 @@
 #include <ATen/ops/zeros.h>
 #include <c10/core/impl/LocalDispatchKeySet.h>
 
+#include <map>
+#include <mutex>
+
 #include "rehearse/phantom/Guard.h"
 #include "rehearse/phantom/Install.h"
 #include "rehearse/phantom/Memory.h"
@@ -38,14 +41,24 @@ Tensor buffer_of(TensorList weights) {
   return view_of(weights[0], {count}, {1}, 0, weights[0].dtype());
 }
 
+// A device's first recurrent layer with dropout makes the generators' states, which stay.
+std::mutex dropout_mutex;
+std::map<c10::DeviceIndex, Tensor>& dropout_states() {
+  static auto* states = new std::map<c10::DeviceIndex, Tensor>;
+  return *states;
+}
+Tensor dropout_state_of(const Tensor& input) {
+  const std::lock_guard lock(dropout_mutex);
+  auto& state = dropout_states()[input.device().index()];
+  if (!state.defined()) state = at::_cudnn_init_dropout_state(0.5, true, 0, input.options().dtype(at::kByte));
+  return state;
+}
+
 std::tuple<Tensor, Tensor, Tensor> run(const Tensor& input, const Tensor& hx, const Tensor& cx, TensorList weights,
                                        bool biases, const Settings& settings, at::IntArrayRef batch_sizes = {}) {
   const auto hidden = cx.defined() ? cx.size(2) : hx.size(2);
   const bool projected = cx.defined() && cx.size(2) != hx.size(2);
-  Tensor dropout_state;
-  if (settings.dropout > 0 && settings.train)
-    dropout_state =
-        at::_cudnn_init_dropout_state(settings.dropout, settings.train, 0, input.options().dtype(at::kByte));
+  const auto dropout_state = settings.dropout > 0 && settings.train ? dropout_state_of(input) : Tensor();
   const auto stride = (biases ? 4 : 2) + (projected ? 1 : 0);
   auto [output, hy, cy, reserve, buffer] = at::_cudnn_rnn(
       input, weights, stride, buffer_of(weights), hx, cx.defined() ? std::optional(cx) : std::nullopt, settings.mode,
@@ -131,6 +144,7 @@ void cast_recurrent(const c10::OperatorHandle& op, c10::DispatchKeySet, torch::j
 }
 
 void install_recurrent_stubs(bool on) {
+  if (!on) dropout_states().clear();
   namespace native = at::native;
   native::lstm_cudnn_stub.set_cuda_dispatch_ptr(on ? &run_lstm : nullptr);
   native::gru_cudnn_stub.set_cuda_dispatch_ptr(on ? &run_rnn<gru> : nullptr);

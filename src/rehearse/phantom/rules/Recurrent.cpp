@@ -41,18 +41,17 @@ void cudnn_rnn(Call& call) {
   const auto dtype = input.scalar_type();
   const auto batch = packed ? layer.batch_sizes.front() : input.size(1);
   const auto rows = packed ? input.size(0) : input.size(0) * input.size(1);
+  auto output = packed ? call.empty({rows, layer.output() * layer.directions}, dtype)
+                       : call.empty({input.size(0), batch, layer.output() * layer.directions}, dtype);
+  auto hy = call.empty({layer.layers * layer.directions, batch, layer.output()}, dtype);
+  auto cy =
+      call.has(5) ? call.empty({layer.layers * layer.directions, batch, layer.hidden}, dtype) : call.empty({0}, dtype);
   at::Tensor weights = call.tensor(3);
   if (!weights.defined()) {
     std::int64_t count = 0;
     for (const auto& weight : call.tensors(1)) count += weight.numel();
     weights = call.empty({count}, dtype);
   }
-  const auto hidden_state = call.tensor(4).contiguous();
-  auto output = packed ? call.empty({rows, layer.output() * layer.directions}, dtype)
-                       : call.empty({input.size(0), batch, layer.output() * layer.directions}, dtype);
-  auto hy = call.empty({layer.layers * layer.directions, batch, layer.output()}, dtype);
-  auto cy =
-      call.has(5) ? call.empty({layer.layers * layer.directions, batch, layer.hidden}, dtype) : call.empty({0}, dtype);
   const auto per_value =
       rows * layer.layers * layer.directions * layer.hidden * static_cast<std::int64_t>(input.element_size());
   const auto workspace = call.scratch(per_value, Confidence::estimate, 1, 8 * per_value);
@@ -65,30 +64,57 @@ void cudnn_rnn(Call& call) {
 // _cudnn_rnn_backward(input, weight, weight_stride0, weight_buf, hx, cx, output, grad_output, grad_hy, grad_cy, mode,
 // …,
 //                     dropout_state, reserve, output_mask)
-void cudnn_rnn_backward(Call& call) {
-  const Layer layer(call, 10);
-  const auto wanted = call.flags(21);
-  at::Tensor input = call.tensor(0);
-  if (layer.batch_first && layer.batch_sizes.empty()) input = input.transpose(0, 1);
-  input = input.contiguous();
+// Gradients that nothing gave are zeros.
+at::Tensor given_or_zeros(const Call& call, std::size_t argument, std::size_t like) {
+  return call.has(argument) ? call.tensor(argument)
+                            : call.empty(call.tensor(like).sizes(), call.tensor(like).scalar_type());
+}
+
+// Input, hidden state and cell first, from contiguous copies, which go before the weights' turn.
+std::vector<c10::IValue> input_gradients(const Call& call, const Layer& layer) {
+  const auto grad_output = given_or_zeros(call, 7, 6);
+  const auto grad_hy = given_or_zeros(call, 8, 4);
+  const auto grad_cy = call.has(5) ? given_or_zeros(call, 9, 5) : at::Tensor();
+  const bool swap = layer.batch_first && layer.batch_sizes.empty();
+  const auto by_time = [&](const at::Tensor& tensor) { return swap ? tensor.transpose(0, 1) : tensor; };
+  const auto input = by_time(call.tensor(0)).contiguous();
+  const auto gradient = by_time(grad_output).contiguous();
   auto grad_input = call.empty(input.sizes(), input.scalar_type());
-  if (layer.batch_first && layer.batch_sizes.empty()) grad_input = grad_input.transpose(0, 1);
+  const auto hidden = grad_hy.contiguous();
+  const auto cell = grad_cy.defined() ? grad_cy.contiguous() : at::Tensor();
   auto grad_hx = call.empty(call.tensor(4).sizes(), input.scalar_type());
-  at::Tensor grad_cx;
-  if (call.has(5)) grad_cx = call.empty(call.tensor(5).sizes(), input.scalar_type());
+  const auto grad_cx = call.has(5) ? call.empty(call.tensor(5).sizes(), input.scalar_type()) : at::Tensor();
+  const auto bytes = static_cast<std::int64_t>(input.nbytes());
+  const auto workspace = call.scratch(bytes, Confidence::estimate, 1, 8 * bytes);
+  return {by_time(grad_input), grad_hx, grad_cx};
+}
+
+// One buffer for all weights; their gradients look into it.
+c10::List<at::Tensor> weight_gradients(const Call& call, const Layer& layer) {
+  auto input = call.tensor(0);
+  if (layer.batch_first && layer.batch_sizes.empty()) input = input.transpose(0, 1).contiguous();
+  const auto buffer = call.empty(call.tensor(3).sizes(), call.tensor(3).scalar_type());
   const auto bytes = static_cast<std::int64_t>(input.nbytes());
   const auto workspace = call.scratch(bytes, Confidence::estimate, 1, 8 * bytes);
   c10::List<at::Tensor> grads;
-  if (wanted[3]) {
-    // One buffer for all weights; the gradients look into it.
-    const auto buffer = call.empty(call.tensor(3).sizes(), call.tensor(3).scalar_type());
-    std::int64_t offset = 0;
-    for (const auto& weight : call.tensors(1)) {
-      grads.push_back(view_of(buffer, weight.sizes(), weight.strides(), offset, buffer.dtype()));
-      offset += weight.numel();
-    }
+  std::int64_t offset = 0;
+  for (const auto& weight : call.tensors(1)) {
+    grads.push_back(view_of(buffer, weight.sizes(), weight.strides(), offset, buffer.dtype()));
+    offset += weight.numel();
   }
-  call.returns({grad_input, grad_hx, grad_cx, grads});
+  return grads;
+}
+
+void cudnn_rnn_backward(Call& call) {
+  const Layer layer(call, 10);
+  if (!call.has(7) && !call.has(8) && !call.has(9)) {
+    c10::List<at::Tensor> none;
+    for (std::size_t i = 0; i < call.tensors(1).size(); ++i) none.push_back(at::Tensor());
+    return call.returns({at::Tensor(), at::Tensor(), at::Tensor(), none});
+  }
+  auto results = input_gradients(call, layer);
+  results.emplace_back(call.flags(21)[3] ? weight_gradients(call, layer) : c10::List<at::Tensor>());
+  call.returns(std::move(results));
 }
 
 // _cudnn_rnn_flatten_weight(weights, …): one buffer, and the weights become views of it.
