@@ -33,7 +33,7 @@ std::uint32_t CachingAllocator::Heap::grow(const Request& request, bool retry) {
     if (address == 0 || address % smallest_block != 0 || !space.take_at(address, request.segment))
       throw std::invalid_argument("allocator: the place given for a segment is not free, or not a multiple of 512");
   } else {
-    address = space.take(request.segment, device.order == AddressOrder::rising);
+    address = space.take(request.segment, device.order);
   }
   if (pool.owner != none) ++privates[pool.owner].segments;
   total += request.segment;
@@ -64,7 +64,7 @@ void CachingAllocator::Heap::release(std::uint32_t index) {
   subtract(pool, count_segment, 1);
   subtract(pool, sum_reserved, node.size);
   if (node.size >= device.settings.max_split_size) --oversize_segments.current;
-  space.give_back(node.address);
+  space.give_back(node.address, node.size);
   erase_free(index);
   report(Action::segment_free, node.address, node.size, node.stream, node.pool);
   delete_node(index);

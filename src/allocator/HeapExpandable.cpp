@@ -28,7 +28,8 @@ std::uint32_t CachingAllocator::Heap::reserve_range(const Request& request) {
         !space.take_at(range.base, range.length))
       throw std::invalid_argument("allocator: the place given for a range is not free, or not a multiple of 512");
   } else {
-    range.base = space.take(range.length, device.order == AddressOrder::rising);
+    // Linux reserves them at rising addresses of their own.
+    range.base = space.take(range.length, device.order == AddressOrder::falling ? device.order : AddressOrder::rising);
   }
   ranges.push_back(range);
   const std::uint32_t index = new_node();
@@ -150,7 +151,7 @@ void CachingAllocator::Heap::unmap(std::uint32_t index) {
 void CachingAllocator::Heap::release_range(std::uint32_t index) {
   const Node& node = nodes[index];
   pools[node.pool].unmapped.erase({{streams[node.stream], node.address}, index});
-  space.give_back(ranges[node.range].base);
+  space.give_back(ranges[node.range].base, ranges[node.range].length);
   ranges[node.range].alive = false;
   delete_node(index);
 }

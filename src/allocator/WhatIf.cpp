@@ -84,7 +84,7 @@ void run(Run& state, const History& history) {
 Outcome what_if(const History& history, const Settings& settings, std::int64_t capacity) {
   Outcome outcome;
   outcome.settings = settings;
-  for (const AddressOrder order : {AddressOrder::rising, AddressOrder::falling}) {
+  for (const AddressOrder order : {AddressOrder::driver, AddressOrder::rising}) {
     DeviceOptions device;
     device.settings = settings;
     device.capacity = capacity;
@@ -93,7 +93,7 @@ Outcome what_if(const History& history, const Settings& settings, std::int64_t c
     Run state{CachingAllocator(device), std::vector(history.blocks, Run::nowhere), {}, 0};
     run(state, history);
     const std::int64_t reserved = state.model.peak_reserved();
-    (order == AddressOrder::rising ? outcome.peak_reserved : outcome.peak_reserved_other) = reserved;
+    (order == AddressOrder::driver ? outcome.peak_reserved : outcome.peak_reserved_other) = reserved;
     outcome.peak_allocated = std::max(outcome.peak_allocated, state.model.peak_allocated());
     outcome.retries = std::max(outcome.retries, state.model.statistics().num_alloc_retries);
     if (state.failed && !outcome.out_of_memory) {

@@ -32,7 +32,8 @@ void widen(Peak& peak, const Replayed& replayed) {
   widen(peak.reserved, replayed.reserved);
 }
 
-// Where the driver puts segments breaks ties of best fit, and nobody knows where: so several orders are tried.
+// Where the driver puts segments breaks ties of best fit, and what else the process maps moves them: so several orders
+// are tried.
 // Every segment gets a slot of a TiB of its own, in an order that the seed shuffles.
 allocator::DeviceOptions scattered(allocator::DeviceOptions options, std::uint64_t seed) {
   auto next = std::make_shared<std::uint64_t>(seed);
@@ -64,9 +65,12 @@ Peak peak_of(const Ledger& ledger, const allocator::DeviceOptions& options, std:
   peak.process = {reserved + context, reserved + context, reserved + context};
   // A replay knows of no waiting for other streams or emptied caches: where those mattered, what was recorded stands.
   if (replayed.allocated != allocated || replayed.reserved != reserved) return peak;
-  auto falling = options;
-  falling.order = allocator::AddressOrder::falling;
-  widen(peak, replay(ledger, falling, Bound::value, device));
+  using enum allocator::AddressOrder;
+  for (const auto order : {driver, rising, falling}) {
+    auto ordered = options;
+    ordered.order = order;
+    widen(peak, replay(ledger, ordered, Bound::value, device));
+  }
   for (std::uint64_t i = 0; i < layouts; ++i)
     widen(peak, replay(ledger, scattered(options, i * 1000), Bound::value, device));
   const bool uncertain = std::any_of(ledger.blocks.begin(), ledger.blocks.end(),

@@ -65,6 +65,7 @@ class Rehearsal {
     gpu_ = gpu::Table::standard().find(options.gpu);
     memory_.settings = options.allocator;
     memory_.version = options.version;
+    memory_.order = options.addresses;
     if (options.limit_memory) {
       memory_.capacity = gpu_.usable.count - gpu_.context_bytes.count;
       memory_.total_memory = gpu_.usable.count;

@@ -8,7 +8,8 @@ from torch import nn
 from torch.nn import functional as F
 
 import recorded
-from lent import Phantom
+import recorded_cells as cells
+from lent import Phantom, leave
 
 TORCH = (2, 6)
 
@@ -55,25 +56,88 @@ def attention(phantom):
     return phantom.events(1), phantom.report()
 
 
-@torch.no_grad()
-def cells(phantom):
-    """A step of a cellular automaton: a depthwise convolution senses, pointwise ones decide."""
-    sense = nn.Conv2d(16, 16, 3, padding=1, groups=16, padding_mode="reflect", device="cuda")
-    decide, settle = nn.Conv2d(32, 64, 1, device="cuda"), nn.Conv2d(64, 13, 1, device="cuda")
-    phantom.step(1)
+def kept(events):
+    """Where cuDNN's workspace may be, the ledger has a byte."""
+    return [event for event in events if abs(event[0]) > 1]
+
+
+def automaton(program):
+    """With the fifteen automata that the process held: three copies of five."""
+
+    @torch.no_grad()
+    def run(phantom):
+        held = [cells.Cells2d() for _ in range(15)]
+        notebook = cells.Notebook()
+        runs = 1
+
+        def again(count):
+            nonlocal runs
+            for runs in range(1, count + 1):
+                phantom.step(runs)
+                yield runs
+
+        notebook.runs = again
+        phantom.step(1)
+        program(held[0], notebook)
+        return kept(phantom.events(runs)), phantom.report()
+
+    return run
+
+
+def one_step(automaton, notebook):
     state = torch.zeros(1, 16, 320, 320, device="cuda")
     image = state[:, :3].clone()
-    change = sense(state)
+    change = automaton.sense(state)
     change = torch.cat([state, change], 1)
-    change = decide(change)
+    change = automaton.decide(change)
     change = F.relu(change)
-    change = settle(change)
+    change = automaton.settle(change)
     alive = torch.zeros(1, 1, 320, 320, device="cuda")
     change = change * alive
     hidden = state[:, 3:] + change
     state = torch.cat([image, hidden], 1)
-    # Where cuDNN's workspace may be, the ledger has a byte; here it took none.
-    return [event for event in phantom.events(1) if abs(event[0]) > 1], phantom.report()
+
+
+def slide(automaton, notebook):
+    notebook.whole_slide(automaton, [(330 << i, 340 << i) for i in (0, 1, 2, 2, 3, 4)], fused=False)
+
+
+def slide_fused(automaton, notebook):
+    notebook.whole_slide(cells.Fused2d("new grid"), [(700 << i, 710 << i) for i in (0, 1, 2, 2, 3, 4)], fused=True)
+
+
+LARGE = [(n, n) for n in (302, 604, 1208, 1208, 2415, 4830)]
+STEPS = [20, 10, 10, 10, 10, 10]
+
+
+def patches(automaton, notebook):
+    fused = cells.Fused2d("new cells")
+    notebook.levels(fused, [(20 << i, 20 << i) for i in (0, 1, 2, 2, 3, 4)], STEPS)
+    notebook.levels(fused, LARGE, STEPS)
+
+
+def patch(automaton, notebook):
+    notebook.levels(cells.Fused2d("new mask"), LARGE, STEPS)
+
+
+def again(automaton, notebook):
+    """A notebook's cell, run for the second time."""
+    for _ in notebook.runs(2):
+        notebook.levels(automaton.of_rows(), LARGE, [20, 5, 5, 5, 5, 5])
+
+
+@torch.no_grad()
+def video(phantom):
+    coarse, fine = cells.Cells3d(7), cells.Cells3d(3)
+    seed = torch.zeros(1, 60, 106, 50, 16, device="cuda")
+    phantom.step(1)
+    state = coarse(seed, 40)
+    state = state.squeeze(0).permute(3, 0, 1, 2).unsqueeze(0)
+    state = nn.Upsample(size=(240, 424, 200), mode="nearest")(state)
+    state[0, :3] = cells.host(3, 240, 424, 200)
+    state = state.permute(0, 2, 3, 4, 1)
+    state = fine(state, 20)
+    return kept(phantom.events(1)), phantom.report()
 
 
 def linear(phantom, gradients):
@@ -87,6 +151,8 @@ def linear(phantom, gradients):
     return phantom.events(1), phantom.report()
 
 
+FULL = {"cells-slide", "cells-video"}  # their GPU's memory was used up, so that the allocator gave back what it had cached
+
 PROGRAMS = {  # name: (GPU, compute capability, program)
     "large-forward": ("H100", (9, 0), large),
     "large-forward-bf16": ("H100", (9, 0), lambda phantom: large(phantom, mixed=True)),
@@ -96,13 +162,19 @@ PROGRAMS = {  # name: (GPU, compute capability, program)
     "attention": ("A100 80GB", (8, 0), attention),
     "linear": ("H100", (9, 0), lambda phantom: linear(phantom, True)),
     "linear-no-grad": ("H100", (9, 0), lambda phantom: linear(phantom, False)),
-    "cells": ("A100 80GB", (8, 0), cells),
+    "cells": ("A100 80GB", (8, 0), automaton(one_step)),
+    "cells-slide": ("RTX 3090", (8, 6), automaton(slide)),
+    "cells-slide-fused": ("A100 80GB", (8, 0), automaton(slide_fused)),
+    "cells-patches": ("A100 80GB", (8, 0), automaton(patches)),
+    "cells-patch": ("A100 80GB", (8, 0), automaton(patch)),
+    "cells-again": ("A100 80GB", (8, 0), automaton(again)),
+    "cells-video": ("RTX 3090", (8, 6), video),
 }
 
 
 def main():
     gpu, capability, program = PROGRAMS[sys.argv[1]]
-    phantom = Phantom(gpu=gpu, capability=capability, version=TORCH)
+    phantom = Phantom(gpu=gpu, capability=capability, version=TORCH, limited=sys.argv[1] in FULL)
     phantom.begin()
     events, report = program(phantom)
     print(json.dumps({"events": [size for size, _ in events], "peak": {k: report[k] for k in ("requested", "allocated", "reserved")}}))
@@ -110,3 +182,4 @@ def main():
 
 if __name__ == "__main__":
     main()
+    leave()

@@ -17,7 +17,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 import recurrent_shapes
-from lent import Phantom
+from lent import Phantom, leave
 from networks import NETWORKS
 
 STEPS = 2  # the second has the optimizer's state from the start
@@ -148,3 +148,4 @@ def main():
 
 if __name__ == "__main__":
     main()
+    leave()

@@ -14,7 +14,8 @@ namespace athanor::allocator {
 
 /// Where the driver puts new segments. PyTorch's best fit breaks ties by address, so the order can matter.
 enum class AddressOrder : std::uint8_t {
-  rising,   ///< The lowest gap that fits.
+  driver,  ///< As CUDA's driver does on Linux: regions of whole 32 MiB at falling addresses; what one has left is used.
+  rising,  ///< The lowest gap that fits: what was recorded in WSL.
   falling,  ///< The highest gap that fits.
 };
 
@@ -29,7 +30,7 @@ struct DeviceOptions {
   Version version{};
   std::int64_t capacity = unlimited;  ///< What the driver can hand out: the device less context and other processes.
   std::int64_t total_memory = unlimited;  ///< The device's memory, which memory_fraction is of; unlimited: capacity.
-  AddressOrder order = AddressOrder::rising;
+  AddressOrder order = AddressOrder::driver;
   /// Overrides `order`: where a new segment of `size` bytes (or reserved virtual range, `expandable`) goes: a multiple
   /// of 512, overlapping nothing in use.
   std::function<Place(std::int64_t size, bool expandable)> place{};

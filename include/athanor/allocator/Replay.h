@@ -64,8 +64,8 @@ Replay replay(const Snapshot& snapshot, const History& history, std::size_t samp
 /// What a history needs under other settings.
 struct Outcome {
   Settings settings;
-  std::int64_t peak_reserved = 0;        ///< With new segments at rising addresses…
-  std::int64_t peak_reserved_other = 0;  ///< …and at falling ones: PyTorch breaks ties by address.
+  std::int64_t peak_reserved = 0;        ///< With new segments where the driver puts them on Linux…
+  std::int64_t peak_reserved_other = 0;  ///< …and at rising addresses: PyTorch breaks ties by address.
   std::int64_t peak_allocated = 0;
   std::int64_t retries = 0;     ///< How often the cache was emptied to make room (the worse of both orders).
   bool out_of_memory = false;   ///< In either order.

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "athanor/allocator/CachingAllocator.h"
 #include "athanor/allocator/Settings.h"
 #include "athanor/rehearse/Forecast.h"
 #include "athanor/rehearse/Rule.h"
@@ -20,8 +21,9 @@ struct Options {
   int steps = 3;              ///< Training steps; lazy optimizer state makes the second differ from the first.
   int devices = 1;            ///< How many such GPUs: cuda:0, cuda:1, …
   bool limit_memory = false;  ///< Raise c10::OutOfMemoryError where the GPU would, instead of finding the whole peak.
-  allocator::Settings allocator{};   ///< PYTORCH_CUDA_ALLOC_CONF.
-  allocator::Version version{};      ///< The PyTorch release whose allocator and workspaces are modelled.
+  allocator::Settings allocator{};  ///< PYTORCH_CUDA_ALLOC_CONF.
+  allocator::Version version{};     ///< The PyTorch release whose allocator and workspaces are modelled.
+  allocator::AddressOrder addresses = allocator::AddressOrder::driver;  ///< In WSL and on Windows: rising.
   double floating_values = 1.0;      ///< What `.item()` and copies to the host hold: a finite loss.
   std::int64_t integral_values = 0;  ///< Likewise of integers and booleans; 0: no overflow found.
   std::int64_t selected = -1;        ///< Upper bound of what nonzero, masked_select, unique find; below 0: they throw.

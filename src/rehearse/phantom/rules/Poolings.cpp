@@ -35,8 +35,9 @@ void gradient_like_self(Call& call) {
   call.returns({at::empty_like(call.tensor(1))});
 }
 void contiguous_gradient_like_self(Call& call) {
+  auto result = call.empty(call.tensor(1).sizes(), call.tensor(1).scalar_type());
   const auto gradient = call.tensor(0).contiguous();
-  call.returns({call.empty(call.tensor(1).sizes(), call.tensor(1).scalar_type())});
+  call.returns({result});
 }
 
 std::int64_t at_or(const Sizes& values, std::size_t i, std::int64_t otherwise) {
@@ -82,8 +83,36 @@ void pad(Call& call) {
   auto sizes = self.sizes().vec();
   for (std::size_t i = 0; i < padding.size() / 2; ++i)
     sizes[sizes.size() - 1 - i] += padding[2 * i] + padding[2 * i + 1];
+  auto output = call.empty(sizes, self.scalar_type());
   const auto input = self.contiguous();
-  call.returns({call.empty(sizes, self.scalar_type())});
+  call.returns({output});
+}
+
+// Kernels that are given their result, and then make their first argument contiguous.
+void contiguous_inside(Call& call) {
+  const auto argument = call.tensor(0);
+  call.by_shape_alone();
+  const auto contiguous = argument.contiguous();
+}
+
+// upsample_nearest…(self, …), upsample_nearest…_backward(grad_output, …): images that are channels-last stay so,
+// anything else is contiguous inside, the result too.
+void upsample_nearest(Call& call) {
+  const auto argument = call.tensor(0);
+  call.by_shape_alone();
+  const auto& result = call.stack().back().toTensor();
+  const bool is_image = argument.dim() == 4;
+  constexpr std::int64_t fewest_channels = 4;
+  if (is_image && argument.sizes() == result.sizes()) return;
+  if (is_image && argument.size(1) >= fewest_channels &&
+      argument.suggest_memory_format() == at::MemoryFormat::ChannelsLast &&
+      result.is_contiguous(at::MemoryFormat::ChannelsLast)) {
+    const auto input = argument.contiguous(at::MemoryFormat::ChannelsLast);
+    return;
+  }
+  at::Tensor output;
+  if (!result.is_contiguous()) output = call.empty(result.sizes(), result.scalar_type());
+  const auto input = argument.contiguous();
 }
 
 }  // namespace
@@ -99,8 +128,16 @@ void add_poolings(Table& table) {
   table.rule("fractional_max_pool3d_backward", &contiguous_gradient_like_self,
              "aten/src/ATen/native/cuda/FractionalMaxPool3d.cu");
   table.rule("max_unpool2d max_unpool3d", &max_unpool, unpool);
-  table.rule("reflection_pad2d", &pad, "aten/src/ATen/native/cuda/ReflectionPad.cu");
-  table.rule("reflection_pad2d_backward", &contiguous_gradient_like_self, "aten/src/ATen/native/cuda/ReflectionPad.cu");
+  constexpr auto reflection = "aten/src/ATen/native/cuda/ReflectionPad.cu";
+  table.rule("reflection_pad2d", &pad, reflection);
+  table.rule("reflection_pad2d_backward", &contiguous_gradient_like_self, reflection);
+  table.rule("reflection_pad1d reflection_pad1d_backward reflection_pad3d reflection_pad3d_backward",
+             &contiguous_inside, reflection);
+  for (const std::string dimensions : {"1d", "2d", "3d"}) {
+    const auto source = "aten/src/ATen/native/cuda/UpSampleNearest" + dimensions + ".cu";
+    for (const std::string name : {"upsample_nearest", "_upsample_nearest_exact"})
+      table.rule(name + dimensions + " " + name + dimensions + "_backward", &upsample_nearest, source);
+  }
   table.rule("replication_pad2d_backward replication_pad3d_backward", &contiguous_gradient_like_self,
              "aten/src/ATen/native/cuda/ReplicationPadding.cu");
 }
