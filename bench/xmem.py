@@ -2,8 +2,9 @@
 
 Needs a Python with torchvision and transformers, and the measurements (ATHANOR_TRUTH/xmem.csv), which are not part of this
 repository. What they measured is the whole process less its first sample: the reserved memory, the CUDA context being in the
-first sample. Their programs are written again from the paper: four steps, 86 x 86 images or 128 tokens, gradients set to
-None before each step; a model's outputs live until the next step's replace them, as in a plain training loop.
+first sample. Their programs are written again from their repository: four steps, 86 x 86 images or 128 tokens, gradients set to
+None before each batch. Its container has transformers 4.51.3, whose attention differs from later releases':
+ATHANOR_TRANSFORMERS names the folder that `pip install --target` put it into.
 """
 import csv
 import os
@@ -14,8 +15,10 @@ import warnings
 from _common import SOURCE, claim, write
 
 sys.path.insert(0, os.path.join(SOURCE, "tests", "oracle"))
+if "ATHANOR_TRANSFORMERS" in os.environ:
+    sys.path.insert(0, os.environ["ATHANOR_TRANSFORMERS"])
 import torch  # noqa: E402
-from lent import Phantom  # noqa: E402
+from lent import Phantom, leave  # noqa: E402
 
 STEPS = 4
 IMAGES = {"VGG16": "vgg16", "MobileNetV2": "mobilenet_v2", "ConvNeXtTiny": "convnext_tiny", "RegNetX400MF": "regnet_x_400mf"}
@@ -31,59 +34,52 @@ def truth_rows():
     return list(rows.values())
 
 
-def image_program(name, batch):
+def train_images(phantom, name, optimizer, batch):
     import torchvision
 
-    model = getattr(torchvision.models, IMAGES[name])(weights=None)
-    loss = torch.nn.CrossEntropyLoss()
+    model = getattr(torchvision.models, IMAGES[name])(weights=None).to("cuda").train()
+    optimizer = optimizer(model.parameters(), lr=1e-3)
+    loss_of = torch.nn.CrossEntropyLoss()
+    for step in range(1, STEPS + 1):
+        phantom.step(step)
+        images, labels = torch.zeros(batch, 3, 86, 86), torch.zeros(batch, dtype=torch.long)
+        optimizer.zero_grad()
+        images, labels = images.to("cuda"), labels.to("cuda")
+        outputs = model(images)
+        loss = loss_of(outputs, labels)
+        loss.backward()
+        optimizer.step()
+        _, predictions = torch.max(outputs, 1)
 
-    def inputs():
-        return torch.zeros(batch, 3, 86, 86).to("cuda"), torch.zeros(batch, dtype=torch.long).to("cuda")
 
-    def forward(x, y):
-        output = model(x)
-        return loss(output, y), output
-
-    return model, inputs, forward
-
-
-def language_program(name, batch):
+def train_language(phantom, name, optimizer, batch):
     import transformers
 
     transformers.logging.set_verbosity_error()
     if name == "T5-small":
         config = transformers.T5Config(d_model=512, d_ff=2048, num_layers=6, num_heads=8, decoder_start_token_id=0)
-        model = transformers.AutoModelForSeq2SeqLM.from_config(config, attn_implementation="eager")
+        model = transformers.AutoModelForSeq2SeqLM.from_config(config)
     else:
-        model = transformers.AutoModelForCausalLM.from_config(transformers.GPT2Config(n_layer=6), attn_implementation="eager")
-
-    def inputs():
+        model = transformers.AutoModelForCausalLM.from_config(transformers.GPT2Config(n_layer=6))
+    optimizer = optimizer(model.train().parameters(), lr=1e-3)
+    model.to("cuda")
+    for step in range(1, STEPS + 1):
+        phantom.step(step)
         tokens = torch.zeros(batch, 128, dtype=torch.long)
-        return tokens.to("cuda"), torch.ones_like(tokens).to("cuda"), tokens.clone().to("cuda")
-
-    def forward(tokens, mask, labels):
-        output = model(input_ids=tokens, attention_mask=mask, labels=labels)
-        return output.loss, output
-
-    return model, inputs, forward
+        texts = {"input_ids": tokens, "attention_mask": torch.ones_like(tokens), "labels": tokens.clone()}
+        optimizer.zero_grad()
+        texts = {key: value.to("cuda") for key, value in texts.items()}
+        outputs = model(**texts)
+        outputs.loss.backward()
+        optimizer.step()
 
 
 def rehearse(phantom, row):
     """Mebibytes reserved: least, forecast, most."""
     phantom.begin()
-    make = image_program if row["model"] in IMAGES else language_program
-    model, inputs, forward = make(row["model"], int(row["batch"]))
-    model.to("cuda").train()
-    optimizer = getattr(torch.optim, row["optimizer"])(model.parameters(), lr=1e-3)
-    for step in range(1, STEPS + 1):
-        phantom.step(step)
-        batch = inputs()
-        optimizer.zero_grad()
-        loss, output = forward(*batch)
-        loss.backward()
-        optimizer.step()
-    report = phantom.report()
-    return [size / 2**20 for size in report["reserved"]]
+    train = train_images if row["model"] in IMAGES else train_language
+    train(phantom, row["model"], getattr(torch.optim, row["optimizer"]), int(row["batch"]))
+    return [size / 2**20 for size in phantom.report()["reserved"]]
 
 
 def one_gpu(gpu):
@@ -96,6 +92,7 @@ def one_gpu(gpu):
         print(f"| {gpu.split()[-1]} | {row['model'].removeprefix('distilbert-')} | {row['optimizer']} | {row['batch']} | {truth:,.0f} | {value:,.0f} | "
               f"{(value - truth) / truth:+.1%} | {low:,.0f}–{high:,.0f} | {off(row['xmem_estimate_bytes'])} | {off(row['dnnmem_bytes'])} | "
               f"{off(row['schedtune_bytes'])} | {off(row['llmem_bytes'])} |", flush=True)
+    leave()
 
 
 def errors_of(table, column):

@@ -2,6 +2,7 @@
 
 Run as a program it prints docs/validation.md's table.
 """
+import functools
 import json
 import lzma
 import os
@@ -19,23 +20,28 @@ pytestmark = pytest.mark.skipif(torch.cuda.is_available(), reason="a process wit
 HERE = os.path.dirname(os.path.abspath(__file__))
 TRUTH = os.path.join(os.environ.get("ATHANOR_TRUTH", os.path.join(HERE, "..", "..", "..", "shared", "truth")), "snapshots")
 
-RECORDINGS = {  # program: part of the recording's path
-    "large-forward": "memory_files/memory_ctx128_forward.pickle",
-    "large-forward-bf16": "memory_files/memory_ctx128_forward_mixed.pickle",
-    "large-step": "memory_files/memory_ctx128_fullstep.pickle",
-    "small-forward": "memory_forward_fp32_128.pickle",
-    "small-forward-bf16": "memory_forward_bf16_128.pickle",
-    "attention": "assignment2-systems/mem_snapshot.pickle",
-    "linear": "model_memory_usage/profile_grad.pkl",
-    "linear-no-grad": "model_memory_usage/profile_no_grad.pkl",
-    "cells": "mem_snapshots/traditional_single_step.pickle",
-    "cells-slide": "mem_snapshots/inference2_peso_oct.pickle",
-    "cells-slide-fused": "255fc09a",
-    "cells-patches": "300688cd",
-    "cells-patch": "cdcdc05a",
-    "cells-again": "796241fb",
-    "cells-video": "0072096f",
+RECORDINGS = {  # program: parts of the paths or blobs of its recordings
+    "large-forward": ["91995574", "a97ea92b", "03016ee6"],
+    "large-forward-bf16": ["memory_files/memory_ctx128_forward_mixed.pickle"],
+    "large-step": ["86060152", "332e0bb4", "b1a7c70c"],
+    "small-forward": ["memory_forward_fp32_128.pickle"],
+    "small-forward-bf16": ["memory_forward_bf16_128.pickle"],
+    "attention": ["assignment2-systems/mem_snapshot.pickle"],
+    "linear": ["model_memory_usage/profile_grad.pkl"],
+    "linear-no-grad": ["model_memory_usage/profile_no_grad.pkl"],
+    "cells": ["mem_snapshots/traditional_single_step.pickle"],
+    "cells-slide": ["mem_snapshots/inference2_peso_oct.pickle"],
+    "cells-slide-fused": ["255fc09a"],
+    "cells-patches": ["300688cd"],
+    "cells-patch": ["cdcdc05a"],
+    "cells-again": ["796241fb"],
+    "cells-video": ["0072096f"],
 }
+EVERY = [(name, part) for name in PROGRAMS for part in RECORDINGS[name]]
+CUBLAS = 4096 * 8 * 1024  # on an H100
+# What is left out on both sides. Two processes had multiplied before they were recorded; one library version gave a 1 x 1
+# convolution a workspace of 4 or 128 MiB, and whether cuDNN takes one is not known beforehand.
+LEFT_OUT = {"332e0bb4": [CUBLAS], "b1a7c70c": [CUBLAS], "796241fb": [4 << 20, 128 << 20]}
 WITH_WORKSPACES = "cells-again"
 WITH_OTHERS = "cells-video"  # what else its process held is not known
 
@@ -49,7 +55,7 @@ def index():
 
 
 def recording(part):
-    return next(entry for entry in index() if part in entry["repo"] + "/" + entry["path"] or part in entry["blob"])
+    return next(entry for entry in index() if part in entry["repo"] + "/" + entry["path"] or entry["blob"].startswith(part))
 
 
 def recorded_events(entry):
@@ -58,11 +64,6 @@ def recorded_events(entry):
         trace = pickle.load(file)["device_traces"][entry["dev"]]
     sign = {"alloc": 1, "free_requested": -1}
     return [sign[event["action"]] * event["size"] for event in trace if event["action"] in sign]
-
-
-def tensors_only(name, events):
-    """One library version gave a 1 x 1 convolution a workspace of 4 or 128 MiB; whether cuDNN takes one is not known beforehand."""
-    return [event for event in events if abs(event) not in (4 << 20, 128 << 20)] if name == WITH_WORKSPACES else events
 
 
 def in_any_order(events):
@@ -79,45 +80,40 @@ def in_any_order(events):
     return result
 
 
+@functools.lru_cache
 def rehearsed(name):
     done = subprocess.run([sys.executable, os.path.join(HERE, "recorded_steps.py"), name], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
     return json.loads(done.stdout)
 
 
-@pytest.fixture(scope="module", params=PROGRAMS)
-def pair(request):
-    entry = recording(RECORDINGS[request.param])
-    return request.param, entry, rehearsed(request.param)
-
-
-def test_every_allocation_and_free_is_the_gpus(pair):
-    name, entry, ours = pair
-    real, got = in_any_order(tensors_only(name, recorded_events(entry))), in_any_order(ours["events"])
+@pytest.mark.parametrize("name, part", EVERY)
+def test_every_allocation_and_free_is_the_gpus(name, part):
+    entry, ours = recording(part), rehearsed(name)
+    left_out = LEFT_OUT.get(part, [])
+    real, got = (in_any_order([e for e in events if abs(e) not in left_out]) for events in (recorded_events(entry), ours["events"]))
     different = next((i for i, (a, b) in enumerate(zip(real, got)) if a != b), min(len(real), len(got)))
     # The recording ends with its program still holding things; ours lets them go.
     assert different == len(real), f"event {different} of {len(real)}: real {real[different:different + 5]}, got {got[different:different + 5]}"
 
 
-def test_peaks_are_the_gpus(pair):
-    name, entry, ours = pair
-    if name == WITH_WORKSPACES:
-        pytest.skip("its peaks are its workspaces'")
-    assert ours["peak"]["reserved"][1] == entry["peak_res"]
-    if name == WITH_OTHERS:
-        return
-    assert ours["peak"]["requested"][1] == entry["peak_req"]
-    low, value, high = ours["peak"]["allocated"]
-    # Blocks that are not worth a split depend on where the driver put segments, in one recording.
-    assert value == entry["peak_alloc"] if name != "small-forward-bf16" else abs(value - entry["peak_alloc"]) <= 1 << 20
+@pytest.mark.parametrize("name, part", EVERY)
+def test_peaks_are_the_gpus(name, part):
+    entry, ours = recording(part), rehearsed(name)["peak"]
+    if name != WITH_WORKSPACES:
+        assert ours["reserved"][1] == entry["peak_res"]
+    if name != WITH_OTHERS:
+        assert ours["requested"][1] == entry["peak_req"]
+        # Blocks that are not worth a split depend on where the driver put segments, in one recording.
+        assert abs(ours["allocated"][1] - entry["peak_alloc"]) <= (1 << 20 if name == "small-forward-bf16" else 0)
 
 
 def main():
     print("| program | events | peak requested | peak allocated | difference | peak reserved | difference |")
     print("|---|---:|---:|---:|---:|---:|---:|")
     for name in PROGRAMS:
-        entry, ours = recording(RECORDINGS[name]), rehearsed(name)
-        cells = [f"{len(tensors_only(name, recorded_events(entry))):,}", f"{entry['peak_req']:,}"]
+        entry, ours = recording(RECORDINGS[name][0]), rehearsed(name)
+        cells = [f"{len(recorded_events(entry)):,}", f"{entry['peak_req']:,}"]
         for kind, key in (("allocated", "peak_alloc"), ("reserved", "peak_res")):
             cells += [f"{entry[key]:,}", f"{ours['peak'][kind][1] - entry[key]:+,}".replace("+0", "0")]
         print("|", " | ".join([name, *cells]), "|", flush=True)
