@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <functional>
 #include <map>
+#include <vector>
 
 #include "athanor/rehearse/Rehearse.h"
 
@@ -44,6 +45,45 @@ TEST(Kernel, FlashAttentionSplitsKeysWhereThereAreFewQueries) {
   };
   EXPECT_TRUE(partial_rows(1));
   EXPECT_FALSE(partial_rows(64));
+}
+
+// Allocations and (negative) frees of one call on a permuted tensor of floats, the tensor's own at both ends.
+std::vector<std::int64_t> events_of(const std::function<at::Tensor(const at::Tensor&)>& call, at::IntArrayRef sizes,
+                                    at::IntArrayRef order) {
+  const auto forecast = on("A100 80GB", [&](auto device) { call(torch::empty(sizes, device).permute(order)); });
+  std::vector<std::int64_t> events;
+  for (const auto& event : forecast.ledger.events) {
+    const auto bytes = forecast.ledger.blocks[event.block].requested;
+    events.push_back(event.free ? -bytes : bytes);
+  }
+  return events;
+}
+
+// As recorded on GPUs: the result first, then a copy of an operand that is not contiguous; nearest upsampling in three
+// dimensions fills a contiguous result too; images that are channels-last are read as they are.
+TEST(Kernel, PaddingAndUpsamplingMakeTheirOperandsContiguousInside) {
+  namespace F = torch::nn::functional;
+  using Events = std::vector<std::int64_t>;
+  const std::int64_t image = 4 * 8 * 10 * 6;
+  const std::int64_t volume = image * 5;
+  const auto reflect = [](std::vector<std::int64_t> pad) {
+    return [pad](const at::Tensor& x) { return F::pad(x, F::PadFuncOptions(pad).mode(torch::kReflect)); };
+  };
+  const auto nearest = [](std::vector<std::int64_t> size) {
+    return [size](const at::Tensor& x) {
+      return F::interpolate(x, F::InterpolateFuncOptions().size(size).mode(torch::kNearest));
+    };
+  };
+  const std::int64_t padded_image = 4 * 8 * 12 * 8;
+  EXPECT_EQ(events_of(reflect({1, 1, 1, 1}), {1, 10, 6, 8}, {0, 3, 1, 2}),
+            (Events{image, padded_image, image, -image, -padded_image, -image}));
+  const std::int64_t padded_volume = padded_image * 7;
+  EXPECT_EQ(events_of(reflect({1, 1, 1, 1, 1, 1}), {1, 10, 6, 5, 8}, {0, 4, 1, 2, 3}),
+            (Events{volume, padded_volume, volume, -volume, -padded_volume, -volume}));
+  const std::int64_t large = 8 * volume;
+  EXPECT_EQ(events_of(nearest({20, 12, 10}), {1, 10, 6, 5, 8}, {0, 4, 1, 2, 3}),
+            (Events{volume, large, large, volume, -volume, -large, -large, -volume}));
+  EXPECT_EQ(events_of(nearest({20, 12}), {1, 10, 6, 8}, {0, 3, 1, 2}), (Events{image, 4 * image, -4 * image, -image}));
 }
 
 // Recorded on an H100 with PyTorch 2.5: 1 MiB for as long as a product with a bias runs, beside cuBLAS's 32.
