@@ -52,7 +52,7 @@ nlohmann::json to_json(const plan::Plan& plan, const PlanRequest& request, const
   const auto& samples = question.samples;
   nlohmann::json json{{"gpu", request.gpu},
                       {"budget", plan.budget.count},
-                      {"samples", {{"shape", samples.form.input.shape}, {"source", samples.source}}},
+                      {"samples", {{"shape", samples.form.input.shape}, {"source", name(samples.source)}}},
                       {"chosen", nullptr},
                       {"candidates", nlohmann::json::array()},
                       {"searched", plan.searched()},

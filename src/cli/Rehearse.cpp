@@ -58,6 +58,13 @@ std::string mend(const rehearse::Forecast& forecast) {
 
 rehearse::Forecast forecast(const Options& options, const Context& context) {
   const auto config = core::Config::from_file(options.config, options.overrides);
+  const auto memory = config.table("memory");
+  if (memory.text("checkpointing", "off") == "budget")
+    memory.reject(
+        "checkpointing",
+        fmt::format("\"budget\" is chosen by athanor plan and athanor train; a rehearsal takes one choice "
+                    "(\"off\", \"all\", \"every:K\" or \"first:N\"): athanor plan {} --gpu \"{}\" says which fits",
+                    options.config, options.gpu));
   const auto known = form_of_training(config, context.models, options.sample);
   if (!context.quiet) *context.err << "rehearse: " << known.text() << '\n';
   if (options.samples && *options.samples < 1)

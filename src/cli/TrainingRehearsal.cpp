@@ -5,6 +5,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <array>
 #include <charconv>
 #include <sstream>
 #include <stdexcept>
@@ -152,14 +153,19 @@ TrainingRehearsal rehearse_training(const core::Config& config, const models::Re
   return result;
 }
 
+std::string_view name(FormSource source) {
+  static constexpr std::array<std::string_view, 3> names{"--sample", "the model", "the data"};
+  return names[static_cast<std::size_t>(source)];
+}
+
 std::string KnownForm::text() const {
   auto text =
       fmt::format("samples {}", form.input.shape.empty() ? "1" : fmt::format("{}", fmt::join(form.input.shape, "×")));
-  text += source == "the model"  ? " as the model takes them"
-          : source == "the data" ? " as in the data"
-                                 : " as --sample says";
+  static constexpr std::array<std::string_view, 3> by{" as --sample says", " as the model takes them",
+                                                      " as in the data"};
+  text += by[static_cast<std::size_t>(source)];
   if (form.classes > 0) text += fmt::format(", {} classes", form.classes);
-  return source == "the data" ? text : text + "; the data were not read";
+  return source == FormSource::data ? text : text + "; the data were not read";
 }
 
 KnownForm form_of_training(const core::Config& config, const models::Registry& models, const std::string& sample) {
@@ -168,11 +174,11 @@ KnownForm form_of_training(const core::Config& config, const models::Registry& m
     const c10::impl::IncludeDispatchKeyGuard without_memory(c10::DispatchKey::Meta);
     model = models.make(config.table("model"));
   }
-  if (!sample.empty()) return {form_from(sample, model.classes), "--sample"};
-  if (const auto form = train::form_of(model)) return {*form, "the model"};
+  if (!sample.empty()) return {form_from(sample, model.classes), FormSource::option};
+  if (const auto form = train::form_of(model)) return {*form, FormSource::model};
   const auto seed = static_cast<std::uint64_t>(config.table("run").integer("seed", 17));
   try {
-    return {train::form_of(data::open(config.table("data"), seed)), "the data"};
+    return {train::form_of(data::open(config.table("data"), seed)), FormSource::data};
   } catch (const Error& error) {
     throw Error(
         fmt::format("{}; the model takes samples of any shape, so the data must be here, or --sample 3x224x224 "
@@ -184,7 +190,7 @@ KnownForm form_of_training(const core::Config& config, const models::Registry& m
 std::int64_t samples_of_training(const core::Config& config) {
   const auto seed = static_cast<std::uint64_t>(config.table("run").integer("seed", 17));
   try {
-    return data::open(config.table("data"), seed).train->size();
+    return data::count(config.table("data"), seed);
   } catch (const std::exception&) {
     return 0;  // a rehearsal needs no data: what is wrong with them, training will say
   }

@@ -1,7 +1,9 @@
 #pragma once
+#include <cstdint>
 #include <functional>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "athanor/core/Config.h"
@@ -38,10 +40,14 @@ struct TrainingRehearsal {
 TrainingRehearsal rehearse_training(const core::Config& config, const models::Registry& registry,
                                     const TrainingRehearsalOptions& options = {});
 
+enum class FormSource : std::uint8_t { option, model, data };
+/// "--sample", "the model" or "the data".
+std::string_view name(FormSource source);
+
 /// What a sample is, and who says so.
 struct KnownForm {
   train::SampleForm form;
-  std::string source;  ///< "--sample", "the model" or "the data".
+  FormSource source = FormSource::model;
 
   /// "samples 3×224×224 as the model takes them, 10 classes; the data were not read".
   [[nodiscard]] std::string text() const;

@@ -85,11 +85,15 @@ void TensorDataset::gather(std::span<const std::int64_t> indices, const Batch& b
   copy_rows(targets_, indices, batch.targets);
 }
 
+std::int64_t held_out(std::int64_t n, double fraction) {
+  return std::llround(static_cast<double>(n) * fraction);
+}
+
 Parts split(std::int64_t n, double fraction, std::uint64_t seed) {
   if (!(fraction >= 0 && fraction < 1)) throw std::invalid_argument("data: a fraction must be >= 0 and < 1");
   const auto order = core::permutation(n, seed, kSplitStream);
-  const auto held_out = static_cast<std::ptrdiff_t>(std::llround(static_cast<double>(n) * fraction));
-  Parts parts{{order.begin() + held_out, order.end()}, {order.begin(), order.begin() + held_out}};
+  const auto border = order.begin() + static_cast<std::ptrdiff_t>(held_out(n, fraction));
+  Parts parts{{border, order.end()}, {order.begin(), border}};
   std::ranges::sort(parts.train);
   std::ranges::sort(parts.validation);
   return parts;

@@ -89,10 +89,13 @@ at::ScalarType type_of(const IdxFile& file, unsigned char code) {
   }
 }
 
-}  // namespace
+struct Header {
+  at::ScalarType type;
+  std::vector<std::int64_t> shape;
+  std::uint64_t bytes;  // of the data
+};
 
-at::Tensor read_idx(const std::filesystem::path& path) {
-  IdxFile file(path);
+Header read_header(IdxFile& file) {
   std::array<unsigned char, 4> magic{};
   file.read(magic.data(), magic.size(), "header");
   if (magic[0] != 0 || magic[1] != 0) file.fail("it is not an IDX file (it must begin with two zero bytes)");
@@ -101,20 +104,32 @@ at::Tensor read_idx(const std::filesystem::path& path) {
   if (dimensions == 0 || dimensions > kDimensionLimit)
     file.fail("it is not an IDX file of 1 to 8 dimensions (the fourth byte is " + std::to_string(dimensions) + ")");
 
-  const std::uint64_t width = c10::elementSize(type);
   const auto largest = file.largest_content();
-  std::vector<std::int64_t> shape;
-  std::uint64_t bytes = width;
+  Header header{type, {}, c10::elementSize(type)};
   for (std::size_t i = 0; i < dimensions; ++i) {
     std::array<unsigned char, 4> size{};
     file.read(size.data(), size.size(), "header");
     const std::uint64_t count =
         (std::uint64_t{size[0]} << 24) | (std::uint64_t{size[1]} << 16) | (std::uint64_t{size[2]} << 8) | size[3];
-    if (count != 0 && bytes > largest / count)
+    if (count != 0 && header.bytes > largest / count)
       file.fail("it is cut short or its header is wrong: more data is announced than the file can hold");
-    bytes *= count;
-    shape.push_back(static_cast<std::int64_t>(count));
+    header.bytes *= count;
+    header.shape.push_back(static_cast<std::int64_t>(count));
   }
+  return header;
+}
+
+}  // namespace
+
+std::vector<std::int64_t> idx_shape(const std::filesystem::path& path) {
+  IdxFile file(path);
+  return read_header(file).shape;
+}
+
+at::Tensor read_idx(const std::filesystem::path& path) {
+  IdxFile file(path);
+  const auto [type, shape, bytes] = read_header(file);
+  const std::uint64_t width = c10::elementSize(type);
   auto tensor = at::empty(shape, at::TensorOptions().dtype(type));
   auto* const data = static_cast<char*>(tensor.mutable_data_ptr());
   file.read(data, bytes, "data");

@@ -8,14 +8,29 @@
 
 namespace athanor::data {
 
-Splits open(const core::Config& table, std::uint64_t seed) {
+namespace {
+
+std::string kind_of(const core::Config& table) {
   static const std::array<std::string, 5> kinds{"idx-images", "csv", "text", "tokens", "cifar10"};
-  const auto kind = table.choice("kind", "idx-images", kinds);
+  return table.choice("kind", "idx-images", kinds);
+}
+
+}  // namespace
+
+Splits open(const core::Config& table, std::uint64_t seed) {
+  const auto kind = kind_of(table);
   if (kind == "csv") return open_csv(table, seed);
   if (kind == "text") return open_text(table, seed);
   if (kind == "tokens") return open_tokens(table, seed);
   if (kind == "cifar10") return open_cifar10(table, seed);
   return open_idx_images(table, seed);
+}
+
+std::int64_t count(const core::Config& table, std::uint64_t seed) {
+  const auto kind = kind_of(table);
+  if (kind == "idx-images") return count_idx_images(table);
+  if (kind == "cifar10") return count_cifar10(table);
+  return open(table, seed).train->size();  // texts and tokens are mapped, not read; of a table only reading tells
 }
 
 LoaderOptions loader_options(const core::Config& table, std::uint64_t seed, const Dataset& dataset) {

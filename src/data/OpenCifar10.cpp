@@ -37,19 +37,38 @@ LabelledImages read_file(const std::filesystem::path& path) {
   return part;
 }
 
-}  // namespace
+constexpr int kBatches = 5;
 
-Splits open_cifar10(const core::Config& table, std::uint64_t seed) {
+std::filesystem::path folder_of(const core::Config& table) {
   const std::filesystem::path folder = table.text("path", "cifar-10-batches-bin");
   if (!std::filesystem::is_directory(folder))
     throw Error(
         fmt::format("cannot read {}: no such folder (data.path); CIFAR-10's \"binary version\", unpacked, brings "
                     "data_batch_1.bin to data_batch_5.bin and test_batch.bin",
                     folder.string()));
+  return folder;
+}
+
+std::filesystem::path batch_file(const std::filesystem::path& folder, int number) {
+  return folder / fmt::format("data_batch_{}.bin", number);
+}
+
+}  // namespace
+
+std::int64_t count_cifar10(const core::Config& table) {
+  const auto folder = folder_of(table);
+  std::int64_t images = 0;
+  for (int i = 1; i <= kBatches; ++i)
+    images += static_cast<std::int64_t>(core::MappedFile(batch_file(folder, i)).bytes().size() / kRecord);
+  return images_to_train_on(table, images);
+}
+
+Splits open_cifar10(const core::Config& table, std::uint64_t seed) {
+  const auto folder = folder_of(table);
   std::vector<at::Tensor> images;
   std::vector<at::Tensor> labels;
-  for (int i = 1; i <= 5; ++i) {
-    auto part = read_file(folder / fmt::format("data_batch_{}.bin", i));
+  for (int i = 1; i <= kBatches; ++i) {
+    auto part = read_file(batch_file(folder, i));
     images.push_back(part.images);
     labels.push_back(part.labels);
   }

@@ -37,9 +37,12 @@ LabelledImages read_part(const std::filesystem::path& images_path, const std::fi
   return part;
 }
 
-}  // namespace
+// Where the training part and its labels lie, and in which folder.
+struct TrainFiles {
+  std::filesystem::path folder, images, labels;
+};
 
-Splits open_idx_images(const core::Config& table, std::uint64_t seed) {
+TrainFiles find_training(const core::Config& table) {
   const auto given = table.text("path", "auto");
   const std::filesystem::path folder = given == "auto" ? kDebianFolder : given;
   if (!std::filesystem::is_directory(folder)) {
@@ -50,11 +53,21 @@ Splits open_idx_images(const core::Config& table, std::uint64_t seed) {
                       kDebianFolder));
     throw Error(fmt::format("cannot read {}: no such folder (data.path)", folder.string()));
   }
-  const auto train_images = find(folder, "train", "images-idx3-ubyte");
-  const auto train_labels = find(folder, "train", "labels-idx1-ubyte");
-  if (train_images.empty() || train_labels.empty())
+  TrainFiles files{folder, find(folder, "train", "images-idx3-ubyte"), find(folder, "train", "labels-idx1-ubyte")};
+  if (files.images.empty() || files.labels.empty())
     throw Error(fmt::format("cannot read {}: it lacks train-{}[.gz]", folder.string(),
-                            train_images.empty() ? "images-idx3-ubyte" : "labels-idx1-ubyte"));
+                            files.images.empty() ? "images-idx3-ubyte" : "labels-idx1-ubyte"));
+  return files;
+}
+
+}  // namespace
+
+std::int64_t count_idx_images(const core::Config& table) {
+  return images_to_train_on(table, idx_shape(find_training(table).images).front());
+}
+
+Splits open_idx_images(const core::Config& table, std::uint64_t seed) {
+  const auto [folder, train_images, train_labels] = find_training(table);
   const auto test_images = find(folder, "t10k", "images-idx3-ubyte");
   const auto test_labels = find(folder, "t10k", "labels-idx1-ubyte");
 
@@ -71,7 +84,7 @@ Splits open_idx_images(const core::Config& table, std::uint64_t seed) {
   }
   auto splits = split_images(table, seed, files, 0);
   splits.description = folder.string() + ": " + splits.description;
-  if (given == "auto")
+  if (folder == kDebianFolder)
     splits.class_names = {"T-shirt/top", "Trouser", "Pullover", "Dress", "Coat",
                           "Sandal",      "Shirt",   "Sneaker",  "Bag",   "Ankle boot"};
   return splits;

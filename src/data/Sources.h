@@ -16,6 +16,13 @@ Splits open_text(const core::Config& table, std::uint64_t seed);
 Splits open_tokens(const core::Config& table, std::uint64_t seed);
 Splits open_cifar10(const core::Config& table, std::uint64_t seed);
 
+// How many samples such a source has to train on, without reading them.
+std::int64_t count_idx_images(const core::Config& table);
+std::int64_t count_cifar10(const core::Config& table);
+
+/// Of so many images in the files, those to train on: as `limit` and `validation_fraction` say.
+std::int64_t images_to_train_on(const core::Config& table, std::int64_t in_files);
+
 /// The key `key`, a fraction >= 0 and < 1.
 double fraction_from(const core::Config& table, const std::string& key, double fallback);
 

@@ -40,11 +40,22 @@ Normalisation normalisation_from(const core::Config& table, const at::Tensor& im
   return given;
 }
 
-}  // namespace
-
-Splits split_images(const core::Config& table, std::uint64_t seed, const ImageFiles& files, std::int64_t classes) {
+std::int64_t limit_from(const core::Config& table) {
   const auto limit = table.integer("limit", 0);
   if (limit < 0) table.reject("limit", fmt::format("must be >= 0 (0: all), got {}", limit));
+  return limit;
+}
+
+}  // namespace
+
+std::int64_t images_to_train_on(const core::Config& table, std::int64_t in_files) {
+  const auto limit = limit_from(table);
+  const auto images = limit > 0 ? std::min(limit, in_files) : in_files;
+  return images - held_out(images, fraction_from(table, "validation_fraction", 0.1));
+}
+
+Splits split_images(const core::Config& table, std::uint64_t seed, const ImageFiles& files, std::int64_t classes) {
+  const auto limit = limit_from(table);
   const auto fraction = fraction_from(table, "validation_fraction", 0.1);
   const auto images = limit > 0 ? files.train_images.slice(0, 0, limit) : files.train_images;
   const auto labels = limit > 0 ? files.train_labels.slice(0, 0, limit) : files.train_labels;

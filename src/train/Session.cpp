@@ -80,7 +80,10 @@ void lean_from(const core::Config& config, models::Model& model, StepOptions& st
   try {
     nn::set_checkpointing(*model.module, nn::Checkpointing::parse(policy));
   } catch (const std::invalid_argument& error) {
-    memory.reject("checkpointing", fmt::format("= \"{}\": {}", policy, error.what()));
+    constexpr std::string_view room = "nn: checkpointing ";
+    std::string_view why = error.what();
+    if (why.starts_with(room)) why.remove_prefix(room.size());
+    memory.reject("checkpointing", std::string(why));
   }
   if (memory.boolean("chunked_loss", false)) {
     if (!nn::find_linear_head(*model.module))

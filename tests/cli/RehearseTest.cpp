@@ -168,11 +168,21 @@ TEST(Rehearse, MistakesNameTheNearest) {
   EXPECT_EQ(harness::run({"rehearse"}).code, 2);
 }
 
+TEST(Rehearse, APolicyThatABudgetChoosesIsSentToPlan) {
+  const Desk desk("budget");
+  const auto result = rehearse(desk, {"--set", "memory.checkpointing=budget"});
+  EXPECT_EQ(result.code, 2);
+  EXPECT_NE(result.err.find("athanor plan"), std::string::npos) << result.err;
+  const auto unknown = rehearse(desk, {"--set", "memory.checkpointing=alll"});
+  EXPECT_NE(unknown.err.find("memory.checkpointing: must be"), std::string::npos) << unknown.err;
+}
+
 TEST(Rehearse, CoverageListsEveryOperator) {
   const auto result = harness::run({"rehearse", "--coverage", "--json"});
   ASSERT_EQ(result.code, 0) << result.err;
   const auto operators = json::parse(result.out)["operators"];
   EXPECT_GT(operators.size(), 1200U);
+  EXPECT_GT(json::parse(result.out)["sparse"].size(), 150U);
 }
 
 }  // namespace

@@ -91,6 +91,26 @@ TEST_F(IdxFolderTest, SplitsAndNormalisesByTheTrainingPart) {
   EXPECT_NEAR(train.std(/*unbiased=*/false).item<double>(), 1.0, 1e-5);
 }
 
+TEST_F(IdxFolderTest, CountsWhatItWouldOpen) {
+  write_folder(20, std::string(20, '\x02'));
+  for (const char* more : {"", "validation_fraction = 0.25", "limit = 7", "limit = 100\nvalidation_fraction = 0.33"}) {
+    const auto settings = table(std::string("kind = \"idx-images\"\npath = \"FOLDER\"\n") + more);
+    EXPECT_EQ(count(settings, 17), open_folder(more).train->size()) << more;
+  }
+}
+
+// A rehearsal of a large data set is not to wait for its pixels.
+TEST_F(IdxFolderTest, CountsByTheHeaderAlone) {
+  write_folder(20, std::string(20, '\x02'));
+  static_cast<void>(write("train-images-idx3-ubyte", idx({20, 2, 2}, std::string(80, 'x')).substr(0, 50)));
+  const auto settings = table("kind = \"idx-images\"\npath = \"FOLDER\"\nvalidation_fraction = 0");
+  EXPECT_SAYS(message_of<Error>([&] { static_cast<void>(count(settings, 17)); }), "more data is announced");
+  std::filesystem::remove(folder_ / "train-images-idx3-ubyte");
+  const auto zipped = gzipped(idx({20, 2, 2}, std::string(80, 'x')));
+  static_cast<void>(write("train-images-idx3-ubyte.gz", zipped.substr(0, zipped.size() - 8)));
+  EXPECT_EQ(count(settings, 17), 20);
+}
+
 TEST_F(IdxFolderTest, ValuesAreLibTorchsBitByBit) {
   write_folder(64, std::string(64, '\x01'));
   const auto splits = open_folder("validation_fraction = 0\nmean = [0.2860]\nstd = [0.3530]");

@@ -103,6 +103,7 @@ TEST_F(TokensTest, ReadsCifar10sRecords) {
   const auto toml = "kind = \"cifar10\"\npath = \"FOLDER\"\nvalidation_fraction = 0\nmean = [0, 0, 0]\nstd = [1, 1, 1]";
   const auto splits = open(table(toml), 1);
   EXPECT_EQ(splits.train->size(), 10);
+  EXPECT_EQ(count(table(toml), 1), 10);
   const auto batch = gather(*splits.train, std::vector<std::int64_t>{4});
   EXPECT_EQ(batch.targets[0].item<std::int64_t>(), 9);
   EXPECT_EQ(batch.inputs[0][0][0][0].item<float>(), 128.0F / 255.0F);

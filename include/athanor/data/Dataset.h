@@ -71,6 +71,9 @@ class TensorDataset : public Dataset {
   at::Tensor targets_;
 };
 
+/// How many of n samples are held out for validation: `fraction` of them, rounded.
+std::int64_t held_out(std::int64_t n, double fraction);
+
 /// The numbers of the training and validation part of n samples: `fraction` of them, rounded, drawn by the seed, go to
 /// validation; both in rising order.
 struct Parts {

@@ -10,4 +10,7 @@ namespace athanor::data {
 /// Throws athanor::Error: no such file, not IDX, cut short, damaged, or longer than its header says.
 at::Tensor read_idx(const std::filesystem::path& path);
 
+/// The shape that its header announces; nothing else is read.
+std::vector<std::int64_t> idx_shape(const std::filesystem::path& path);
+
 }  // namespace athanor::data

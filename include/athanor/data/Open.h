@@ -25,6 +25,10 @@ struct Splits {
 /// or athanor::Error (the files; a missing dataset says which package brings it).
 Splits open(const core::Config& table, std::uint64_t seed);
 
+/// How many samples `open` gives to train on. Of images only the headers and sizes of files are read, so that files
+/// damaged further on are counted. Throws as `open` does.
+std::int64_t count(const core::Config& table, std::uint64_t seed);
+
 /// The loader's settings out of the same table: batch_size, shuffle, drop_last, prefetch. A batch larger than the
 /// dataset is the mistake at that key.
 LoaderOptions loader_options(const core::Config& table, std::uint64_t seed, const Dataset& dataset);
