@@ -2,6 +2,8 @@
 #include <gtest/gtest.h>
 #include <torch/torch.h>
 
+#include <functional>
+
 #include "athanor/rehearse/Picture.h"
 #include "athanor/rehearse/Rehearse.h"
 
@@ -45,6 +47,60 @@ TEST(Program, ASizeThatDependsOnDataNamesThePlaceAndTheMend) {
   } catch (const std::invalid_argument& error) {
     for (const char* part : {"nonzero", "selected"})
       EXPECT_NE(std::string(error.what()).find(part), std::string::npos) << error.what();
+  }
+}
+
+// A refused rehearsal leaves no phantom behind.
+TEST(Program, ARuleForNothingIsRefusedBeforeAnythingIsInstalled) {
+  const auto refusal = [](const std::string& op) {
+    try {
+      static_cast<void>(rehearse({.rules = {Rule{.op = op, .rule = [](Call&) {}, .source = ""}}},
+                                 [](torch::Device, Stage&) { FAIL() << "it ran"; }));
+    } catch (const std::invalid_argument& error) {
+      return std::string(error.what());
+    }
+    return std::string();
+  };
+  EXPECT_NE(refusal("gate").find("library::operator"), std::string::npos);
+  EXPECT_NE(refusal("mine::gate").find("no such operator"), std::string::npos);
+  EXPECT_NE(refusal("aten::add").find("overload"), std::string::npos);
+  static_cast<void>(rehearse({.steps = 1}, [](torch::Device, Stage&) {}));
+}
+
+// The commonest mistake: a batch that nobody brought to the GPU. Single numbers may stay, and indices.
+TEST(Program, TensorsOfTwoDevicesAreRefusedAsOnAGpu) {
+  const auto refused = [](const std::function<void(torch::Device)>& step) {
+    try {
+      static_cast<void>(rehearse({.steps = 1}, [&](torch::Device device, Stage&) { step(device); }));
+    } catch (const std::invalid_argument& error) {
+      return std::string(error.what()).find(".to(device)") != std::string::npos;
+    } catch (const c10::Error& error) {  // where PyTorch's own function comes first
+      const std::string text = error.what();
+      return text.find("same device") != std::string::npos || text.find("should be the same") != std::string::npos;
+    }
+    return false;
+  };
+  const auto host = torch::ones({4, 4});
+  const auto channels = torch::ones({2, 4, 4, 4});
+  EXPECT_TRUE(refused([&](auto device) { torch::matmul(host, torch::ones({4, 4}, device)); }));
+  EXPECT_TRUE(refused([&](auto device) { torch::addmm(torch::ones({4}, device), host, torch::ones({4, 4}, device)); }));
+  EXPECT_TRUE(refused([&](auto device) { torch::ones({4, 4}, device).add_(host); }));
+  EXPECT_TRUE(refused([&](auto device) { torch::nn::functional::mse_loss(torch::ones({4, 4}, device), host); }));
+  EXPECT_TRUE(refused([&](auto device) { torch::layer_norm(torch::ones({4, 4}, device), {4}, torch::ones({4})); }));
+  EXPECT_TRUE(refused([&](auto device) {
+    torch::conv2d(torch::ones({2, 4, 4, 4}, device), torch::ones({4, 4, 1, 1}));
+  }));
+  EXPECT_FALSE(refused([&](auto device) { torch::ones({4, 4}, device) * torch::tensor(2.0); }));
+  EXPECT_FALSE(refused([&](auto device) { torch::ones({4, 4}, device).index({torch::tensor({1, 2})}); }));
+  EXPECT_FALSE(refused([&](auto device) { torch::ones({4, 4}, device).copy_(host); }));
+}
+
+TEST(Program, AGpuThatIsNotThereIsNamed) {
+  try {
+    static_cast<void>(rehearse({}, [](torch::Device, Stage&) { torch::ones({4}, torch::Device(torch::kCUDA, 1)); }));
+    FAIL();
+  } catch (const std::invalid_argument& error) {
+    EXPECT_NE(std::string(error.what()).find("Options::devices"), std::string::npos) << error.what();
   }
 }
 

@@ -4,6 +4,8 @@
 #include <c10/core/impl/LocalDispatchKeySet.h>
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <array>
 #include <unordered_map>
 
 #include "rehearse/phantom/Memory.h"
@@ -31,6 +33,29 @@ bool same_alias(const c10::AliasInfo& a, const c10::AliasInfo& b) {
   return !a.beforeSets().empty() && !b.beforeSets().empty() && *a.beforeSets().begin() == *b.beforeSets().begin();
 }
 
+// Indices, lengths and generators' states may lie on the host; lists check themselves; an operator of the user's may do
+// as it likes.
+bool wants_one_device(std::string_view name) {
+  static constexpr std::array<std::string_view, 14> others{"index",
+                                                           "_index_put",
+                                                           "copy_",
+                                                           "_use_",
+                                                           "_ctc_loss",
+                                                           "_cudnn_",
+                                                           "set_",
+                                                           "is_set",
+                                                           "_foreach_",
+                                                           "_fused_",
+                                                           "_amp_",
+                                                           "_efficient_attention",
+                                                           "_flash_attention",
+                                                           "_scaled_dot_product"};
+  constexpr std::string_view space = "aten::";
+  if (!name.starts_with(space)) return false;
+  name.remove_prefix(space.size());
+  return std::none_of(others.begin(), others.end(), [&](auto beginning) { return name.starts_with(beginning); });
+}
+
 Signature read_signature(const c10::OperatorHandle& op) {
   Signature signature;
   const auto& schema = op.schema();
@@ -52,6 +77,7 @@ Signature read_signature(const c10::OperatorHandle& op) {
     signature.all_written &= written >= 0;
   }
   signature.has_meta = meta_knows(op);
+  signature.one_device = wants_one_device(schema.name());
   std::string name = schema.name();
   if (!schema.overload_name().empty()) name += "." + schema.overload_name();
   signature.name = operator_index(name);
@@ -130,6 +156,20 @@ const Signature& signature_of(const c10::OperatorHandle& op) {
   return found != signatures.end() ? found->second : signatures.emplace(key, read_signature(op)).first->second;
 }
 
+void check_devices(const c10::OperatorHandle& op, const Stack& stack) {
+  if (!signature_of(op).one_device) return;
+  const at::Tensor* host = nullptr;
+  const at::Tensor* here = nullptr;
+  for (std::size_t i = stack.size() - op.schema().arguments().size(); i < stack.size(); ++i) {
+    if (!stack[i].isTensor() || !stack[i].toTensor().defined()) continue;
+    const auto& tensor = stack[i].toTensor();
+    if (is_phantom(tensor)) here = here == nullptr ? &tensor : here;
+    if (tensor.is_cpu() && tensor.dim() > 0) host = &tensor;
+    if (here != nullptr && is_phantom(tensor) && tensor.device() != here->device()) host = &tensor;
+  }
+  if (here != nullptr && host != nullptr) throw_other_device(op.schema().name(), *here, *host);
+}
+
 void enter(Scope& scope, const Stack& stack, std::size_t arguments) {
   if (scope.outer != nullptr) return;
   const auto& recorder = Memory::instance().recorder();
@@ -158,6 +198,7 @@ void write_in_place(const c10::OperatorHandle& op, Stack* stack) {
 void fallback(const c10::OperatorHandle& op, c10::DispatchKeySet, Stack* stack) {
   const auto& signature = signature_of(op);
   const auto count = op.schema().arguments().size();
+  check_devices(op, *stack);
   Scope scope(signature.name);
   enter(scope, *stack, count);
   // What fills a bare `empty` is what it was made for.

@@ -16,6 +16,7 @@ struct Signature {
   bool all_written = true;
   bool resizes_outputs = false;  ///< Has out= arguments, of whatever name.
   bool has_meta = false;
+  bool one_device = true;  ///< Refuses tensors on the host beside those on the GPU, but for single numbers.
   std::uint16_t name = 0;
   std::string op;  ///< "add.Tensor"
 };
@@ -32,6 +33,9 @@ void by_shape(const c10::OperatorHandle& op, torch::jit::Stack* stack);
 
 /// In-place operators whose CUDA kernel allocates nothing outside: leaves the written arguments as the results.
 void write_in_place(const c10::OperatorHandle& op, torch::jit::Stack* stack);
+
+/// Throws std::invalid_argument where an operator got tensors on the host that its CUDA kernel would refuse.
+void check_devices(const c10::OperatorHandle& op, const torch::jit::Stack& stack);
 
 /// An operator starts: finds its device and the module whose parameter it touches.
 void enter(Scope& scope, const torch::jit::Stack& stack, std::size_t arguments);

@@ -87,11 +87,30 @@ struct Installation::Kernels {
   }
 };
 
+namespace {
+
+// Before anything is installed: a rule for what does not exist would never be asked.
+void check(const Rule& rule) {
+  const auto colon = rule.op.find("::");
+  if (colon == std::string::npos)
+    throw std::invalid_argument(fmt::format("rehearse: rule for '{}': write library::operator", rule.op));
+  const auto dot = rule.op.find('.', colon);
+  const c10::OperatorName name{rule.op.substr(0, dot), dot == std::string::npos ? "" : rule.op.substr(dot + 1)};
+  if (!c10::Dispatcher::singleton().findSchema(name))
+    throw std::invalid_argument(fmt::format(
+        "rehearse: rule for '{}': there is no such operator; register it before the rehearsal, and name its overload",
+        rule.op));
+  if (!rule.rule) throw std::invalid_argument(fmt::format("rehearse: rule for '{}': it has no function", rule.op));
+}
+
+}  // namespace
+
 Installation::Installation(State wanted) {
   if (state != nullptr)
     throw std::logic_error("rehearse: a rehearsal is running in this process; LibTorch has room for one at a time");
   if (at::globalContext().hasCUDA())
     throw Error("rehearse: this process uses a real CUDA device; rehearse in a process of its own");
+  for (const auto& rule : wanted.rules) check(rule);
   state = new State(std::move(wanted));
   install_hooks();
   set_guard(new Guard(state->traits.devices));  // leaked: guards may be asked until the process ends
@@ -101,8 +120,6 @@ Installation::Installation(State wanted) {
   kernels_ = std::make_shared<Kernels>();
   for (const auto& rule : state->rules) {
     const auto colon = rule.op.find("::");
-    if (colon == std::string::npos)
-      throw std::invalid_argument(fmt::format("rehearse: rule for '{}': write library::operator", rule.op));
     user_rules_.push_back(library(rule.op.substr(0, colon), c10::DispatchKey::CUDA));
     user_rules_.back()->impl(rule.op.substr(colon + 2).c_str(), kernel_of(rule.rule));
   }

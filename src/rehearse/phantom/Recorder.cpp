@@ -4,12 +4,14 @@
 #include <ATen/core/grad_mode.h>
 #include <ATen/native/SparseTensorUtils.h>
 #include <c10/util/Exception.h>
+#include <fmt/format.h>
 #include <torch/csrc/autograd/functions/accumulate_grad.h>
 #include <torch/csrc/autograd/graph_task.h>
 #include <torch/csrc/autograd/node.h>
 
 #include <algorithm>
 #include <bit>
+#include <stdexcept>
 
 #include "rehearse/phantom/CallSite.h"
 #include "rehearse/phantom/Guard.h"
@@ -105,7 +107,12 @@ bool Recorder::first_product(std::thread::id thread, Place place, bool with_bias
 
 Recorder::Allocation Recorder::allocate_locked(std::int64_t bytes, Place place) {
   observe_phase();
-  auto& model = models_.at(static_cast<std::size_t>(place.device));
+  if (static_cast<std::size_t>(place.device) >= models_.size())
+    throw std::invalid_argument(
+        fmt::format("rehearse: cuda:{} was asked for, and the rehearsal has {} GPU{}: see "
+                    "rehearse::Options::devices",
+                    place.device, models_.size(), models_.size() == 1 ? "" : "s"));
+  auto& model = models_[static_cast<std::size_t>(place.device)];
   const auto address = model.allocate(bytes, place.stream);
   TORCH_CHECK_WITH(OutOfMemoryError, address.has_value(), "phantom GPU: out of memory allocating ", bytes, " bytes; ",
                    model.allocated(), " are allocated and ", model.reserved(), " reserved");

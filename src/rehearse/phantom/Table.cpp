@@ -12,6 +12,7 @@ class RuleKernel final : public c10::OperatorKernel {
  public:
   explicit RuleKernel(RuleFunction function) : function_(std::move(function)) {}
   void operator()(const c10::OperatorHandle& op, c10::DispatchKeySet, torch::jit::Stack* stack) const {
+    check_devices(op, *stack);
     Scope scope(signature_of(op).name);
     enter(scope, *stack, op.schema().arguments().size());
     Call call(op, *stack);

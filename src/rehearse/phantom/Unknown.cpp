@@ -30,6 +30,13 @@ void throw_unknown_operator(const c10::OperatorHandle& op, std::string_view when
                   name, place(), when.empty() ? "" : " ", when, name, schema.str()));
 }
 
+void throw_other_device(std::string_view op, const at::Tensor& there, const at::Tensor& other) {
+  throw std::invalid_argument(fmt::format(
+      "rehearse: {}{} was given a tensor on {} and one on {}, which fails on a GPU too: bring them together "
+      "with .to(device)",
+      op, place(), there.device().str(), other.device().str()));
+}
+
 void throw_data_dependent(std::string_view op, std::string_view mend) {
   throw std::invalid_argument(
       fmt::format("rehearse: {}{} depends on values in GPU memory, and a rehearsal has none. {}", op, place(), mend));

@@ -4,6 +4,7 @@
 #include "rehearse/phantom/Fallback.h"
 #include "rehearse/phantom/Products.h"
 #include "rehearse/phantom/Table.h"
+#include "rehearse/phantom/Unknown.h"
 
 namespace athanor::rehearse::phantom {
 namespace {
@@ -45,6 +46,7 @@ bool is_bias(const at::Tensor& self, const at::Tensor& b, const c10::Scalar& bet
 }
 
 void check(const at::Tensor& a, const at::Tensor& b, std::int64_t dims) {
+  if (a.device() != b.device()) throw_other_device("matrix product", a, b);
   TORCH_CHECK(a.dim() == dims && b.dim() == dims && a.size(-1) == b.size(-2) && (dims == 2 || a.size(0) == b.size(0)),
               "matrix product: shapes ", a.sizes(), " and ", b.sizes(), " do not fit");
   TORCH_CHECK(a.scalar_type() == b.scalar_type(), "matrix product: expected both to have the same dtype, got ",
@@ -61,6 +63,7 @@ at::Tensor bmm(const at::Tensor& a, const at::Tensor& b) {
 }
 at::Tensor addmm(const at::Tensor& self, const at::Tensor& a, const at::Tensor& b, const c10::Scalar& beta,
                  const c10::Scalar&) {
+  if (self.dim() > 0 && self.device() != a.device()) throw_other_device("aten::addmm", a, self);
   check(a, b, 2);
   return multiply(a, b, self.scalar_type(), is_bias(self, b, beta));
 }
