@@ -226,7 +226,7 @@ class Llama(nn.Module):
     def forward(self, tokens):
         x = self.words(tokens)
         for block in self.blocks:
-            x = block(x, self.cos, self.sin)
+            x = block(x, self.cos[:tokens.shape[1]], self.sin[:tokens.shape[1]])
         return self.head(self.norm(x))
 
 
@@ -252,6 +252,8 @@ class Gru(nn.Module):
         output, last = self.gru(self.words(tokens).transpose(0, 1))
         return self.head(output.transpose(0, 1) + last[-2:].transpose(0, 1).flatten(1).unsqueeze(1))
 
+
+BLOCKS = (Residual, Inverted, ConvNeXtBlock, Block, LlamaBlock)  # what checkpointing recomputes
 
 NETWORKS = {  # name: (how it is made, batch)
     "resnet18": (lambda: resnet((2, 2, 2, 2), False), 32),

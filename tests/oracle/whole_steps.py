@@ -6,6 +6,7 @@ Reads cases, a line of JSON each, and writes for each the most bytes that its te
 """
 import collections
 import contextlib
+import functools
 import json
 import sys
 import warnings
@@ -18,7 +19,7 @@ from torch.utils._pytree import tree_leaves
 
 import recurrent_shapes
 from lent import Phantom, leave
-from networks import NETWORKS
+from networks import BLOCKS, NETWORKS
 
 STEPS = 2  # the second has the optimizer's state from the start
 
@@ -41,6 +42,10 @@ class Held(TorchDispatchMode):
         key = storage._cdata
         size = (storage.nbytes() + 511) // 512 * 512
         if key in self.live:
+            return
+        # Dropout's seed and offset: PyTorch's Meta kernel makes them on the GPU, the CUDA kernel on the host (attention.cu),
+        # as recordings of real GPUs show.
+        if storage.nbytes() <= 16 and "efficient_attention" in func._schema.name:
             return
         weakref.finalize(storage, self.gone, key)
         self.live[key] = (size, func._schema.name)
@@ -71,27 +76,69 @@ def optimizer_of(case, network):
     return kind(network.parameters(), lr=1e-3, foreach=form == "foreach", fused=True if form == "fused" else None, **more)
 
 
+def checkpointed(network):
+    """Blocks keep their inputs alone, and run again in backward."""
+    from torch.utils.checkpoint import checkpoint
+
+    for module in network.modules():
+        if isinstance(module, BLOCKS):
+            module.forward = functools.partial(checkpoint, module.forward, use_reentrant=False, preserve_rng_state=False)
+
+
+def channels_last(network):
+    """As `.to(memory_format=…)`, which cannot swap FakeTensorMode's parameters."""
+    for module in network.modules():
+        if isinstance(module, torch.nn.Conv2d):
+            module.weight = torch.nn.Parameter(module.weight.detach().contiguous(memory_format=torch.channels_last))
+
+
 def train(case, begin_step):
+    """What a case may say beside network, optimizer, form and precision: batch, size (of images, or of texts in tokens),
+    channels_last, checkpoint, accumulate (how many batches a step has), validate (with a batch this many times as large)."""
     make, batch = NETWORKS[case["network"]]
+    batch = case.get("batch", batch)
     with torch.device("cuda"):
         network = make()
-    network.train()
+    if "size" in case:
+        setattr(network, "size" if hasattr(network, "size") else "length", case["size"])
+    if case.get("channels_last"):
+        channels_last(network)
+    if case.get("checkpoint"):
+        checkpointed(network)
     optimizer = optimizer_of(case, network)
     dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(case["precision"])
     scaler = Scaler("cuda") if case["precision"] == "fp16" else None
+
+    def batch_of(count):
+        x, y = network.batch(count)
+        if case.get("channels_last"):
+            x = x.to(memory_format=torch.channels_last)
+        return x, y
+
+    def loss_of(x, y):
+        with torch.autocast("cuda", dtype=dtype) if dtype else contextlib.nullcontext():
+            return network(x, y)
+
     for step in range(STEPS):
         begin_step(step + 1)
-        x, y = network.batch(batch)
+        network.train()
+        x, y = batch_of(batch)
         optimizer.zero_grad()
-        with torch.autocast("cuda", dtype=dtype) if dtype else contextlib.nullcontext():
-            loss = network(x, y)
+        for i in range(case.get("accumulate", 1)):
+            if i:
+                x, y = batch_of(batch)
+            loss = loss_of(x, y)
+            (scaler.scale(loss) if scaler else loss).backward()
         if scaler:
-            scaler.scale(loss).backward()
             scaler.step(optimizer)
             scaler.update()
         else:
-            loss.backward()
             optimizer.step()
+        if case.get("validate"):
+            network.eval()
+            with torch.no_grad():
+                x, y = batch_of(batch * case["validate"])
+                loss = loss_of(x, y)
 
 
 class Watched(TorchDispatchMode):
