@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 import recorded
 import recorded_cells as cells
+import recorded_llama
 from lent import Phantom, leave
 
 TORCH = (2, 6)
@@ -151,6 +152,15 @@ def linear(phantom, gradients):
     return phantom.events(1), phantom.report()
 
 
+def adapters(phantom):
+    model = recorded_llama.Llama()
+    tokens = torch.zeros(1, 1000, dtype=torch.long).to("cuda")
+    phantom.step(1)
+    loss, logits = model(tokens)
+    loss.backward()
+    return phantom.events(1), phantom.report()
+
+
 FULL = {"cells-slide", "cells-video"}  # their GPU's memory was used up, so that the allocator gave back what it had cached
 
 PROGRAMS = {  # name: (GPU, compute capability, program)
@@ -168,6 +178,7 @@ PROGRAMS = {  # name: (GPU, compute capability, program)
     "cells-patches": ("A100 80GB", (8, 0), automaton(patches)),
     "cells-patch": ("A100 80GB", (8, 0), automaton(patch)),
     "cells-again": ("A100 80GB", (8, 0), automaton(again)),
+    "adapters": ("A100 80GB", (8, 0), adapters),
     "cells-video": ("RTX 3090", (8, 6), video),
 }
 

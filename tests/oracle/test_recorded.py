@@ -36,14 +36,15 @@ RECORDINGS = {  # program: parts of the paths or blobs of its recordings
     "cells-patch": ["cdcdc05a"],
     "cells-again": ["796241fb"],
     "cells-video": ["0072096f"],
+    "adapters": ["cranberrii"],
 }
 EVERY = [(name, part) for name in PROGRAMS for part in RECORDINGS[name]]
 CUBLAS = 4096 * 8 * 1024  # on an H100
-# What is left out on both sides. Two processes had multiplied before they were recorded; one library version gave a 1 x 1
+# What is left out on both sides. Three processes had multiplied before they were recorded; one library version gave a 1 x 1
 # convolution a workspace of 4 or 128 MiB, and whether cuDNN takes one is not known beforehand.
-LEFT_OUT = {"332e0bb4": [CUBLAS], "b1a7c70c": [CUBLAS], "796241fb": [4 << 20, 128 << 20]}
+LEFT_OUT = {"332e0bb4": [CUBLAS], "b1a7c70c": [CUBLAS], "796241fb": [4 << 20, 128 << 20], "cranberrii": [4096 * 2080]}
 WITH_WORKSPACES = "cells-again"
-WITH_OTHERS = "cells-video"  # what else its process held is not known
+WITH_OTHERS = ("cells-video", "adapters")  # what else their processes held is not known; the first had it in one segment
 
 
 def index():
@@ -100,9 +101,9 @@ def test_every_allocation_and_free_is_the_gpus(name, part):
 @pytest.mark.parametrize("name, part", EVERY)
 def test_peaks_are_the_gpus(name, part):
     entry, ours = recording(part), rehearsed(name)["peak"]
-    if name != WITH_WORKSPACES:
+    if name not in (WITH_WORKSPACES, "adapters"):
         assert ours["reserved"][1] == entry["peak_res"]
-    if name != WITH_OTHERS:
+    if name not in WITH_OTHERS:
         assert ours["requested"][1] == entry["peak_req"]
         # Blocks that are not worth a split depend on where the driver put segments, in one recording.
         assert abs(ours["allocated"][1] - entry["peak_alloc"]) <= (1 << 20 if name == "small-forward-bf16" else 0)
