@@ -161,3 +161,76 @@ class Cells3d(nn.Module):
             changed = self.update(x, inplace).clone()
             x = torch.concat((x[..., :1], changed[..., 1:]), 4)
         return x
+
+
+class Volumes(nn.Module):
+    """Forward of a training on six volumes: evaluates them whole, then learns on patches where the loss is high. Where those
+    lie does not matter here."""
+
+    WHOLE = [(320, 320, 24), (160, 160, 12), (80, 80, 6), (40, 40, 6), (20, 20, 6)]
+    PATCHES = [(80, 80, 6), (80, 80, 6), None, None, (12, 12, 5)]
+    STEPS = [5, 5, 5, 5, 20]
+
+    def __init__(self):
+        super().__init__()
+        self.cells = nn.ModuleList([Cells3d(3) for _ in self.WHOLE])
+
+    @torch.no_grad()
+    def downscale(self, image, level):
+        return F.interpolate(image, size=self.WHOLE[level])
+
+    @torch.no_grad()
+    def evaluate(self, x):
+        out, _ = self.levels(x, x, [None] * len(self.WHOLE), None)
+        return out
+
+    def learn(self, x, y):
+        with torch.no_grad():
+            guess = self.evaluate(x)
+            loss = torch.zeros(x.shape[:4], device="cuda")
+            here = F.binary_cross_entropy_with_logits(guess[..., 0].squeeze(), y.squeeze(), reduction="none")
+            loss += here
+        del guess
+        return self.levels(x, y, self.PATCHES, loss)
+
+    def chances(self, loss, size):
+        loss = loss.unsqueeze(1)
+        loss = F.interpolate(loss, size=self.WHOLE[-1])
+        patches = F.conv3d(loss, torch.ones((1, 1, *size), device="cuda"))
+        patches = patches[:, 0]
+        patches = patches / torch.sum(patches, dim=(1, 2, 3)).view(-1, 1, 1, 1)
+        return patches
+
+    def levels(self, x, y, patches, loss):
+        original = x.permute(0, 4, 1, 2, 3)
+        fresh = torch.zeros(x.shape[0], *(patches[-1] or self.WHOLE[-1]), CHANNELS, device="cuda")
+        x = self.downscale(x.permute(0, 4, 1, 2, 3), -1)
+        x = x.permute(0, 2, 3, 4, 1)
+        if patches[-1]:
+            self.chances(loss, patches[-1]).cpu()
+        fresh[..., :1] = x[:, : fresh.shape[1], : fresh.shape[2], : fresh.shape[3]]
+        x = fresh
+        for level in reversed(range(len(self.WHOLE))):
+            x = self.cells[level](x, self.STEPS[level], inplace=False)
+            if level == 0:
+                break
+            scale = tuple(float(a // b) for a, b in zip(self.WHOLE[level - 1], self.WHOLE[level]))
+            x = x.permute(0, 4, 1, 2, 3)
+            x = nn.Upsample(scale_factor=scale, mode="nearest")(x)
+            image = self.downscale(original, level - 1)
+            if patches[level - 1]:
+                h, w, d = patches[level - 1]
+                fresh = torch.zeros(x.shape[0], CHANNELS, h, w, d, device="cuda")
+                for b in range(x.shape[0]):
+                    fresh[b, :1] = image[b, :, :h, :w, :d]
+                    fresh[b, 1:] = x[b, 1:, :h, :w, :d]
+                x = fresh
+            else:
+                h, w, d = x.shape[2:]
+                for b in range(x.shape[0]):
+                    x[b, :1] = image[b, :, :h, :w, :d]
+            x = x.permute(0, 2, 3, 4, 1)
+        target = torch.zeros(*x.shape[:4], 1, device="cuda")
+        y = target
+        x = x[..., 1:2]
+        return x, y

@@ -152,6 +152,15 @@ def linear(phantom, gradients):
     return phantom.events(1), phantom.report()
 
 
+def volumes(phantom):
+    model = cells.Volumes()
+    held = [torch.zeros(6, 320, 320, 24, dtype=torch.half, device="cuda") for _ in range(2)]  # from before
+    phantom.step(1)
+    out = model.learn(*(cells.host(6, 320, 320, 24, 1).to("cuda") for _ in range(2)))
+    del held
+    return kept(phantom.events(1)), phantom.report()
+
+
 def adapters(phantom):
     model = recorded_llama.Llama()
     tokens = torch.zeros(1, 1000, dtype=torch.long).to("cuda")
@@ -178,6 +187,7 @@ PROGRAMS = {  # name: (GPU, compute capability, program)
     "cells-patches": ("A100 80GB", (8, 0), automaton(patches)),
     "cells-patch": ("A100 80GB", (8, 0), automaton(patch)),
     "cells-again": ("A100 80GB", (8, 0), automaton(again)),
+    "volumes": ("A100 80GB", (8, 0), volumes),
     "adapters": ("A100 80GB", (8, 0), adapters),
     "cells-video": ("RTX 3090", (8, 6), video),
 }

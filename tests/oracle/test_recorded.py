@@ -36,6 +36,7 @@ RECORDINGS = {  # program: parts of the paths or blobs of its recordings
     "cells-patch": ["cdcdc05a"],
     "cells-again": ["796241fb"],
     "cells-video": ["0072096f"],
+    "volumes": ["1e496ac8"],
     "adapters": ["cranberrii"],
 }
 EVERY = [(name, part) for name in PROGRAMS for part in RECORDINGS[name]]
