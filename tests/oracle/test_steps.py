@@ -2,6 +2,7 @@
 import pytest
 import torch
 
+import odd_networks
 from compare_steps import differences, random_cases, run
 from networks import NETWORKS
 
@@ -17,6 +18,9 @@ CASES = [dict(zip(("network", "optimizer", "form", "precision"), case.split())) 
     "lstm sgd foreach fp32",
     "gru adamw single fp32",
 )]
+
+CASES += [dict(network=name, optimizer="sgd", form="single", precision="fp32") for name in odd_networks.NETWORKS]
+
 
 def copied_weights(network):
     """FakeTensorMode cannot lay a recurrent layer's weights in one buffer, so they are copied into one at each call."""

@@ -17,9 +17,12 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+import networks
+import odd_networks
 import recurrent_shapes
 from lent import Phantom, leave
-from networks import BLOCKS, NETWORKS
+
+NETWORKS = networks.NETWORKS | odd_networks.NETWORKS
 
 STEPS = 2  # the second has the optimizer's state from the start
 
@@ -81,7 +84,7 @@ def checkpointed(network):
     from torch.utils.checkpoint import checkpoint
 
     for module in network.modules():
-        if isinstance(module, BLOCKS):
+        if isinstance(module, networks.BLOCKS):
             module.forward = functools.partial(checkpoint, module.forward, use_reentrant=False, preserve_rng_state=False)
 
 
