@@ -84,7 +84,8 @@ def rehearse(phantom, row):
 
 def one_gpu(gpu):
     """A process has one phantom, and this one's has this GPU: rows of the table, and errors."""
-    phantom = Phantom(gpu=gpu.removeprefix("NVIDIA GeForce "), capability=(8, 6) if "3060" in gpu else (8, 9), version=(2, 6), limited=True)
+    phantom = Phantom(gpu=gpu.removeprefix("NVIDIA GeForce "), capability=(8, 6) if "3060" in gpu else (8, 9), version=(2, 6), limited=True,
+                      cudnn=os.environ.get("ATHANOR_CUDNN", ""))
     for row in (r for r in truth_rows() if r["gpu"] == gpu):
         low, value, high = rehearse(phantom, row)
         truth = int(row["truth_bytes"]) / 2**20

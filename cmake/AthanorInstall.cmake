@@ -1,7 +1,7 @@
 # cmake --install: the program, the rooms, their headers, and a package for find_package(athanor) with athanor::athanor.
 get_property(rooms GLOBAL PROPERTY ATHANOR_ROOMS)
 install(TARGETS ${rooms} athanor EXPORT athanorTargets ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
-install(TARGETS athanor_cli_program RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+install(TARGETS athanor_cli_program athanor_cudnn_program RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 install(DIRECTORY ${PROJECT_SOURCE_DIR}/include/athanor DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
 install(DIRECTORY ${PROJECT_SOURCE_DIR}/configs ${PROJECT_SOURCE_DIR}/share/
         DESTINATION ${CMAKE_INSTALL_DATADIR}/athanor)

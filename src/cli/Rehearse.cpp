@@ -35,6 +35,7 @@ struct Options {
   std::string sample;
   std::optional<std::int64_t> samples;
   std::vector<std::int64_t> lengths;
+  std::string cudnn;
   std::string html, snapshot, svg;
   bool coverage = false;
 };
@@ -74,7 +75,8 @@ rehearse::Forecast forecast(const Options& options, const Context& context) {
                                   {.rehearsal = {.gpu = options.gpu,
                                                  .steps = options.steps,
                                                  .allocator = allocator::Settings::parse(options.allocator),
-                                                 .selected = options.selected},
+                                                 .selected = options.selected,
+                                                 .cudnn = options.cudnn},
                                    .form = known.form,
                                    .samples = samples,
                                    .lengths = options.lengths})
@@ -183,6 +185,9 @@ void add_rehearse(CLI::App& app, Context& context) {
   command->add_option("--samples", options->samples, "How many samples the training set has, if the data are not here");
   command->add_option("--lengths", options->lengths, "Sequence lengths that the data also has: 128,512")
       ->delimiter(',');
+  command->add_option("--cudnn", options->cudnn,
+                      "Ask this libcudnn which workspaces convolutions take: its path, its folder, or auto, beside "
+                      "LibTorch; else ATHANOR_CUDNN; else they are bounded");
   command->add_option("--html", options->html, "Write one HTML page to explore the timeline in");
   command->add_option("--svg", options->svg, "Write the timeline as a picture");
   command->add_option("--snapshot", options->snapshot, "Write a snapshot that PyTorch's memory_viz opens");

@@ -3,9 +3,12 @@
 #include <c10/core/impl/LocalDispatchKeySet.h>
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <chrono>
+#include <cstdlib>
 #include <stdexcept>
 
+#include "rehearse/phantom/Cudnn.h"
 #include "rehearse/phantom/Install.h"
 #include "rehearse/phantom/Products.h"
 
@@ -54,6 +57,28 @@ std::shared_ptr<void> Stage::graph_pool(int device) {
   return {nullptr, [recorder = state_->recorder, index, pool](void*) { recorder->end_pool(index, pool); }};
 }
 
+namespace {
+
+std::string from_environment() {
+  const char* named = std::getenv("ATHANOR_CUDNN");
+  return named != nullptr ? named : "";
+}
+
+// Whose word the workspaces of convolutions are; empty where there are none.
+std::string note_on_convolutions(const Ledger& ledger, const phantom::Cudnn* cudnn) {
+  const bool open = std::any_of(ledger.blocks.begin(), ledger.blocks.end(), [&](const Block& block) {
+    return block.low != block.high && ledger.operators[block.operator_name].find("convolution") != std::string::npos;
+  });
+  if (const auto who = cudnn != nullptr ? cudnn->description() : ""; !who.empty())
+    return fmt::format("{} said which workspaces its convolutions take{}.", who,
+                       open ? "; where it has no plan, or cudnn.benchmark will try them all, they are a range" : "");
+  return open ? "Workspaces of cuDNN's convolutions are bounded: the range's upper end has them. --cudnn auto "
+                "(rehearse::Options::cudnn) asks the cuDNN beside LibTorch."
+              : "";
+}
+
+}  // namespace
+
 /// One rehearsal from installing the phantom to taking it away.
 class Rehearsal {
  public:
@@ -66,6 +91,8 @@ class Rehearsal {
     memory_.settings = options.allocator;
     memory_.version = options.version;
     memory_.order = options.addresses;
+    if (const auto where = options.cudnn.empty() ? from_environment() : options.cudnn; !where.empty())
+      cudnn_ = std::make_shared<phantom::Cudnn>(where, gpu_);
     if (options.limit_memory) {
       memory_.capacity = gpu_.usable.count - gpu_.context_bytes.count;
       memory_.total_memory = gpu_.usable.count;
@@ -79,7 +106,8 @@ class Rehearsal {
       const phantom::Installation installation({traits(),
                                                 {options_.floating_values, options_.integral_values, options_.selected},
                                                 options_.rules,
-                                                recorder});
+                                                recorder,
+                                                cudnn_});
       auto state = std::make_shared<Stage::State>(Stage::State{recorder, options_.steps, 0});
       Stage stage(state);
       program(torch::Device(torch::kCUDA, 0), stage);
@@ -87,6 +115,8 @@ class Rehearsal {
     auto without_limit = memory_;
     without_limit.capacity = allocator::unlimited;
     auto forecast = forecast_of(recorder->finish(), gpu_, without_limit, options_.devices);
+    if (auto note = note_on_convolutions(forecast.ledger, cudnn_.get()); !note.empty())
+      forecast.notes.push_back(std::move(note));
     forecast.steps = options_.steps;
     forecast.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     return forecast;
@@ -108,6 +138,7 @@ class Rehearsal {
   Options options_;
   gpu::Gpu gpu_;
   allocator::DeviceOptions memory_;
+  std::shared_ptr<phantom::Cudnn> cudnn_;
 };
 
 Forecast rehearse(const Options& options, const Program& program) {

@@ -34,13 +34,15 @@ def leave():
 
 
 class Phantom:
-    def __init__(self, gpu="A100 80GB", capability=(8, 0), version=(2, 15), limited=False):
+    def __init__(self, gpu="A100 80GB", capability=(8, 0), version=(2, 15), limited=False, cudnn=""):
+        # What speaks with a libcudnn is found on PATH: the program that runs is Python's.
+        os.environ["PATH"] = os.environ["ATHANOR_BUILD"] + os.pathsep + os.environ["PATH"]
         # Its symbols must find libtorch's, which Python loads privately.
         sys.setdlopenflags(os.RTLD_NOW | os.RTLD_GLOBAL)
         self.library = ctypes.CDLL(LIBRARY)
         for function in (self.library.athanor_lend, self.library.athanor_report, self.library.athanor_events):
             function.restype = ctypes.c_char_p
-        wrong = self.library.athanor_lend(gpu.encode(), limited, *version).decode()
+        wrong = self.library.athanor_lend(gpu.encode(), limited, *version, cudnn.encode()).decode()
         if wrong:
             raise RuntimeError(wrong)
         say_there_is_cuda(capability)

@@ -27,7 +27,10 @@ struct Options {
   double floating_values = 1.0;      ///< What `.item()` and copies to the host hold: a finite loss.
   std::int64_t integral_values = 0;  ///< Likewise of integers and booleans; 0: no overflow found.
   std::int64_t selected = -1;        ///< Upper bound of what nonzero, masked_select, unique find; below 0: they throw.
-  std::vector<Rule> rules{};         ///< For operators of your own, or to replace one of ours.
+  /// A libcudnn to ask which workspaces its convolutions would take: its path, a folder that has it, or "auto", beside
+  /// the LibTorch in use. Empty: what the environment variable ATHANOR_CUDNN says; without it they are bounded.
+  std::string cudnn{};
+  std::vector<Rule> rules{};  ///< For operators of your own, or to replace one of ours.
 };
 
 /// What a program says of itself while it is rehearsed. Everything is optional but `next_step`.

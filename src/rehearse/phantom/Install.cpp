@@ -144,5 +144,8 @@ const Traits& traits() {
 const Assumptions& assumptions() {
   return state->assumptions;
 }
+Cudnn* cudnn() {
+  return state->cudnn.get();
+}
 
 }  // namespace athanor::rehearse::phantom

@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "athanor/rehearse/Rule.h"
+#include "rehearse/phantom/Cudnn.h"
 #include "rehearse/phantom/Recorder.h"
 #include "rehearse/phantom/Traits.h"
 
@@ -21,6 +22,7 @@ struct State {
   Assumptions assumptions;
   std::vector<Rule> rules;  ///< The user's own.
   std::shared_ptr<Recorder> recorder;
+  std::shared_ptr<Cudnn> cudnn{};  ///< None: its workspaces are bounded.
 };
 
 /// LibTorch's process-wide places (dispatcher, hooks, device guard, allocator, autograd engine) set up so that "cuda"
@@ -41,6 +43,7 @@ class Installation {
 [[nodiscard]] bool installed();
 [[nodiscard]] const Traits& traits();
 [[nodiscard]] const Assumptions& assumptions();
+[[nodiscard]] Cudnn* cudnn();
 
 /// Gives the dispatch stubs of LibTorch's native functions CUDA kernels that do nothing, and takes them away.
 void install_stubs(bool on);

@@ -21,6 +21,7 @@ using rehearse::phantom::Recorder;
 struct Lent {
   gpu::Gpu gpu;
   allocator::DeviceOptions memory;
+  std::shared_ptr<rehearse::phantom::Cudnn> cudnn;
   std::unique_ptr<rehearse::phantom::Installation> installation;
   std::string answer;
 };
@@ -66,9 +67,9 @@ nlohmann::json tensors(const rehearse::Ledger& ledger) {
 
 extern "C" {
 
-/// Makes "cuda" the phantom for as long as the process lives, with no more memory than the GPU has if `limited`.
-/// Returns "" or what is wrong.
-const char* athanor_lend(const char* gpu, bool limited, int major, int minor) {
+/// Makes "cuda" the phantom for as long as the process lives, with no more memory than the GPU has if `limited`. `cudnn`:
+/// as in rehearse::Options. Returns "" or what is wrong.
+const char* athanor_lend(const char* gpu, bool limited, int major, int minor, const char* cudnn) {
   auto& all = lent();
   try {
     all.gpu = gpu::Table::standard().find(gpu);
@@ -82,8 +83,9 @@ const char* athanor_lend(const char* gpu, bool limited, int major, int minor) {
     traits.cublas_workspace = rehearse::phantom::cublas_workspace(traits.compute_capability, all.memory.version);
     traits.cublaslt_workspace = rehearse::phantom::cublaslt_workspace(traits.compute_capability, all.memory.version);
     traits.cublaslt_keeps = rehearse::phantom::cublaslt_keeps(all.memory.version);
+    if (*cudnn != 0) all.cudnn = std::make_shared<rehearse::phantom::Cudnn>(cudnn, all.gpu);
     all.installation = std::make_unique<rehearse::phantom::Installation>(
-        rehearse::phantom::State{traits, {.floating = 0}, {}, fresh()});
+        rehearse::phantom::State{traits, {.floating = 0}, {}, fresh(), all.cudnn});
   } catch (const std::exception& error) {
     all.answer = error.what();
   }

@@ -25,11 +25,16 @@ void forward(Call& call) {
   const auto sizes =
       at::native::conv_output_size(input.sizes(), filter.sizes(), call.integers(2), call.integers(3), call.integers(4));
   auto output = call.empty(sizes, input.scalar_type(), format);
-  cudnn_workspace(input, filter, output);
+  const auto padding = call.integers(2);
+  const auto stride = call.integers(3);
+  const auto dilation = call.integers(4);
+  take_cudnn_workspace(
+      {Pass::forward, input, filter, output, {padding, stride, dilation, call.flag(6), call.flag(7), call.flag(8)}});
   call.returns({output});
 }
 
-// cudnn_convolution_transpose(self, weight, padding, output_padding, stride, dilation, groups, …)
+// cudnn_convolution_transpose(self, weight, padding, output_padding, stride, dilation, groups, benchmark,
+// deterministic, allow_tf32)
 void transposed(Call& call) {
   const auto format = at::native::cudnn_conv_suggest_memory_format(call.tensor(0), call.tensor(1));
   const auto input = contiguous(call.tensor(0), format);
@@ -37,7 +42,11 @@ void transposed(Call& call) {
   const auto sizes = at::native::conv_input_size(input.sizes(), filter.sizes(), call.integers(2), call.integers(3),
                                                  call.integers(4), call.integers(5), call.integer(6));
   auto output = call.empty(sizes, input.scalar_type(), format);
-  cudnn_workspace(input, filter, output);
+  const auto padding = call.integers(2);
+  const auto stride = call.integers(4);
+  const auto dilation = call.integers(5);
+  take_cudnn_workspace(
+      {Pass::data, output, filter, input, {padding, stride, dilation, call.flag(7), call.flag(8), call.flag(9)}});
   call.returns({output});
 }
 
@@ -51,7 +60,7 @@ void fused(Call& call) {
   const auto sizes = at::native::conv_output_size(input.sizes(), filter.sizes(), call.integers(first + 1),
                                                   call.integers(first), call.integers(first + 2));
   auto output = call.empty(sizes, input.scalar_type(), format);
-  cudnn_workspace(input, filter, output);
+  bound_cudnn_workspace(input, filter, output);  // cuDNN is not asked about a graph of several operations
   call.returns({output});
 }
 
