@@ -5,10 +5,14 @@ repository. What they measured is the whole process less its first sample: the r
 first sample. Their programs are written again from their repository: four steps, 86 x 86 images or 128 tokens, gradients set to
 None before each batch. Its container has transformers 4.51.3, whose attention differs from later releases':
 ATHANOR_TRANSFORMERS names the folder that `pip install --target` put it into.
+
+ATHANOR_CUDNN, libraries or folders separated by colons: a second table has the CNNs' rows with the workspaces that each of these
+libraries says its convolutions take. The processes ran cuDNN 9.1.0, which cannot be asked without a GPU.
 """
 import csv
 import os
 import statistics
+import subprocess
 import sys
 import warnings
 
@@ -82,17 +86,18 @@ def rehearse(phantom, row):
     return [size / 2**20 for size in phantom.report()["reserved"]]
 
 
-def one_gpu(gpu):
-    """A process has one phantom, and this one's has this GPU: rows of the table, and errors."""
+def one_gpu(gpu, cudnn=""):
+    """A process has one phantom, and this one's has this GPU: rows of the table, and errors; of CNNs alone if cuDNN is asked."""
     phantom = Phantom(gpu=gpu.removeprefix("NVIDIA GeForce "), capability=(8, 6) if "3060" in gpu else (8, 9), version=(2, 6), limited=True,
-                      cudnn=os.environ.get("ATHANOR_CUDNN", ""))
-    for row in (r for r in truth_rows() if r["gpu"] == gpu):
+                      cudnn=cudnn)
+    for row in (r for r in truth_rows() if r["gpu"] == gpu and (not cudnn or r["model"] in IMAGES)):
         low, value, high = rehearse(phantom, row)
         truth = int(row["truth_bytes"]) / 2**20
         off = lambda bytes_: f"{(int(bytes_) / 2**20 - truth) / truth:+.1%}" if bytes_ else ""
         print(f"| {gpu.split()[-1]} | {row['model'].removeprefix('distilbert-')} | {row['optimizer']} | {row['batch']} | {truth:,.0f} | {value:,.0f} | "
               f"{(value - truth) / truth:+.1%} | {low:,.0f}–{high:,.0f} | {off(row['xmem_estimate_bytes'])} | {off(row['dnnmem_bytes'])} | "
               f"{off(row['schedtune_bytes'])} | {off(row['llmem_bytes'])} |", flush=True)
+    print(phantom.report()["cudnn"].split(" (")[0])
     leave()
 
 
@@ -101,15 +106,32 @@ def errors_of(table, column):
     return [abs(float(cell.rstrip("%"))) for cell in cells if cell]
 
 
-def main():
-    import subprocess
-
-    table = []
+def table_of(cudnn=""):
+    """Rows, and which cuDNN was asked."""
+    lines = []
     for gpu in sorted({row["gpu"] for row in truth_rows()}):
-        done = subprocess.run([sys.executable, __file__, gpu], capture_output=True, text=True, env={**os.environ, "PYTHONWARNINGS": "ignore"})
+        done = subprocess.run([sys.executable, __file__, gpu, cudnn], capture_output=True, text=True,
+                              env={**os.environ, "PYTHONWARNINGS": "ignore"})
         if done.returncode:
             raise SystemExit(done.stderr[-3000:])
-        table += [line for line in done.stdout.splitlines() if line.startswith("|")]
+        lines += done.stdout.splitlines()
+    return [line for line in lines if line.startswith("|")], lines[-1]
+
+
+def compare_libraries(table, libraries):
+    asked = [([line for line in table if line.split("|")[2].strip() in IMAGES], "none asked")] + [table_of(library) for library in libraries]
+    print("| GPU | model | optimizer | batch | measured, MiB |" + "".join(f" {name} |" for _, name in asked))
+    print("|---|---|---|---:|---:|" + "---:|" * len(asked))
+    for lines in zip(*(rows for rows, _ in asked)):
+        cells = [line.split("|") for line in lines]
+        print("|" + "|".join(cells[0][1:6]) + "|" + "".join(f" {c[6].strip()} ({c[7].strip()}) |" for c in cells))
+    for rows, name in asked:
+        errors = errors_of(rows, 7)
+        print(f"{name}: median {statistics.median(errors):.1f} %, worst {max(errors):.1f} %, {len(errors)} rows")
+
+
+def main():
+    table, _ = table_of()
     print("| GPU | model | optimizer | batch | measured, MiB | rehearsed | error | range | xMem | DNNMem | SchedTune | LLMem |")
     print("|---|---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|")
     print("\n".join(table))
@@ -123,8 +145,10 @@ def main():
         claim(f"peak memory {rows}, median error", statistics.median(ours), statistics.median(theirs), "xMem", "%"),
         claim(f"peak memory {rows}, worst error", max(ours), max(theirs), "xMem", "%"),
     ])
+    if libraries := [library for library in os.environ.get("ATHANOR_CUDNN", "").split(":") if library]:
+        compare_libraries(table, libraries)
 
 
 if __name__ == "__main__":
     warnings.simplefilter("ignore")
-    one_gpu(sys.argv[1]) if len(sys.argv) > 1 else main()
+    one_gpu(*sys.argv[1:]) if len(sys.argv) > 1 else main()

@@ -42,8 +42,10 @@ constexpr std::array<Entry, 15> entries{{
     {"coalescing sparse gradients", "copies of indices and places, where tiles begin; the states of tiles",
      "cub's DeviceMergeSort and UniqueByKey under thrust", "bounds"},
     {"cuDNN's convolutions",
-     "between nothing and converted copies of input, filter and output; nothing if channels-last",
-     "what implicit GEMM on tensor cores needs", "bounds; recordings lie within"},
+     "what a cuDNN that is asked (`--cudnn`) says; else between nothing and converted copies of input, filter and "
+     "output; nothing if channels-last",
+     "native/cudnn/Conv_v8.cpp and cuDNN; what implicit GEMM on tensor cores needs",
+     "that cuDNN's word; bounds, in which recordings lie"},
     {"cuDNN's recurrent layers", "workspace 1 to 8 times the outputs, reserve 2 to 10 times", "native/cudnn/RNN.cpp",
      "bounds"},
     {"cuSOLVER, cuFFT", "between nothing and copies of the arguments", "native/cuda/linalg, SpectralOps.cpp", "bounds"},

@@ -120,6 +120,7 @@ const char* athanor_report() {
                               {"allocated", range(forecast.peak.allocated)},
                               {"reserved", range(forecast.peak.reserved)},
                               {"peak_op", forecast.peak_operator},
+                              {"cudnn", all.cudnn ? all.cudnn->description() : ""},
                               {"workspace", forecast.by_category[static_cast<std::size_t>(Category::workspace)]}}
                    .dump();
   return all.answer.c_str();
