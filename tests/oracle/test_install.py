@@ -32,6 +32,7 @@ def test_another_project_finds_builds_and_runs(tmp_path):
     prefix = tmp_path / "prefix"
     run("cmake", "--install", BUILD, "--prefix", prefix)
     assert "athanor" in run(prefix / "bin" / "athanor", "--version")
+    assert os.access(prefix / "bin" / "athanor-cudnn", os.X_OK)  # what athanor starts to ask a cuDNN
     assert (prefix / "share" / "athanor" / "configs" / "fashion-cnn.toml").exists()
     project = tmp_path / "other"
     project.mkdir()
