@@ -101,13 +101,12 @@ def test_every_allocation_and_free_is_the_gpus(name, part):
 
 @pytest.mark.parametrize("name, part", EVERY)
 def test_peaks_are_the_gpus(name, part):
-    entry, ours = recording(part), rehearsed(name)["peak"]
+    entry, ours = recording(part), rehearsed(name)
     if name not in (WITH_WORKSPACES, "adapters"):
-        assert ours["reserved"][1] == entry["peak_res"]
+        assert ours["peak"]["reserved"][1] == entry["peak_res"]
     if name not in WITH_OTHERS:
-        assert ours["requested"][1] == entry["peak_req"]
-        # Blocks that are not worth a split depend on where the driver put segments, in one recording.
-        assert abs(ours["allocated"][1] - entry["peak_alloc"]) <= (1 << 20 if name == "small-forward-bf16" else 0)
+        assert ours["peak"]["requested"][1] == entry["peak_req"]
+        assert ours["allocated"] == entry["peak_alloc"]
 
 
 def main():
@@ -116,8 +115,10 @@ def main():
     for name in PROGRAMS:
         entry, ours = recording(RECORDINGS[name][0]), rehearsed(name)
         cells = [f"{len(recorded_events(entry)):,}", f"{entry['peak_req']:,}"]
-        for kind, key in (("allocated", "peak_alloc"), ("reserved", "peak_res")):
-            cells += [f"{entry[key]:,}", f"{ours['peak'][kind][1] - entry[key]:+,}".replace("+0", "0")]
+        for value, key in ((ours["allocated"], "peak_alloc"), (ours["peak"]["reserved"][1], "peak_res")):
+            cells += [f"{entry[key]:,}", f"{value - entry[key]:+,}".replace("+0", "0")]
+        if name == "adapters":
+            cells[1:] = [""] * 5
         print("|", " | ".join([name, *cells]), "|", flush=True)
 
 

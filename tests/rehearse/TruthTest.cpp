@@ -1,12 +1,15 @@
 // Against real GPUs: peaks that others recorded with torch.cuda.memory._dump_snapshot, rehearsed.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <functional>
+#include <iostream>
 #include <nlohmann/json.hpp>
 #include <utility>
+#include <vector>
 
 #include "athanor/rehearse/Rehearse.h"
 #include "rehearse/TransformerLm.h"
@@ -100,7 +103,26 @@ Forecast training(std::int64_t context) {
   });
 }
 
-constexpr std::int64_t last_loss = 512;  // held through the warm-up steps, dropped before the recorded one
+struct Most {
+  std::int64_t allocated = 0;  ///< In the last step, which is the one that was recorded.
+  std::int64_t reserved = 0;
+};
+
+Most most(const Ledger& ledger, const allocator::DeviceOptions& options) {
+  allocator::CachingAllocator model(options);
+  std::vector<allocator::Address> addresses(ledger.blocks.size());
+  Most most;
+  for (const auto& event : ledger.events) {
+    const auto& block = ledger.blocks[event.block];
+    if (event.free)
+      model.free(addresses[event.block]);
+    else
+      addresses[event.block] = model.allocate(block.requested, block.stream).value();
+    if (event.step == warm_up + 1) most.allocated = std::max(most.allocated, model.allocated());
+  }
+  most.reserved = model.peak_reserved();
+  return most;
+}
 
 class Truth : public testing::TestWithParam<std::pair<std::string, std::int64_t>> {};
 
@@ -114,13 +136,15 @@ TEST_P(Truth, PeaksAreThoseOfTheGpu) {
   const auto& peak = forecast.peak;
   EXPECT_LE(peak.reserved.low, reserved);
   EXPECT_GE(peak.reserved.high, reserved);
+  const auto here = most(forecast.ledger, {.version = {2, 11}, .order = allocator::AddressOrder::rising});
+  EXPECT_NEAR(static_cast<double>(here.allocated), static_cast<double>(allocated), 1 << 19);
   // Which of two equal blocks is taken depends on their addresses: with those that were recorded nothing is left over.
-  const auto exact = replay(forecast.ledger, {.version = {2, 11}, .place = recorded_places()});
-  EXPECT_EQ(exact.reserved, reserved);
-  for (const auto value : {peak.allocated.value, exact.allocated}) {
-    EXPECT_GE(value, allocated);
-    EXPECT_LE(value, allocated + (kind == "training" ? last_loss : 0));
-  }
+  const auto there = most(forecast.ledger, {.version = {2, 11}, .place = recorded_places()});
+  EXPECT_EQ(there.allocated, allocated);
+  EXPECT_EQ(there.reserved, reserved);
+  if (std::getenv("ATHANOR_PRINT") != nullptr)
+    std::cout << kind << context << ' ' << here.allocated << ' ' << peak.reserved.value << ' ' << there.allocated << ' '
+              << there.reserved << '\n';
 }
 
 INSTANTIATE_TEST_SUITE_P(Medium, Truth,

@@ -126,7 +126,8 @@ const char* athanor_report() {
   return all.answer.c_str();
 }
 
-/// Every allocation (its bytes) and free (its bytes, negative) of a step, in order, as JSON; valid until the next call.
+/// Every allocation (its bytes) and free (its bytes, negative) of a step, in order, by which operator and how much is
+/// allocated then, as JSON; valid until the next call.
 const char* athanor_events(int step) {
   auto& all = lent();
   const auto ledger = rehearse::phantom::Memory::instance().recorder()->finish();
@@ -134,7 +135,8 @@ const char* athanor_events(int step) {
   for (const auto& event : ledger.events) {
     if (event.step != step) continue;
     const auto& block = ledger.blocks[event.block];
-    events.push_back({event.free ? -block.requested : block.requested, ledger.operators[block.operator_name]});
+    events.push_back(
+        {event.free ? -block.requested : block.requested, ledger.operators[block.operator_name], event.allocated});
   }
   all.answer = events.dump();
   return all.answer.c_str();
