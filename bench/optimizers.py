@@ -1,6 +1,7 @@
 """A step's time of our optimizers against every way PyTorch has, C++ and Python, in one run, interleaved, medians.
 
-Shapes: (a) 1,000 tensors of 1,024, (b) ResNet-50's, (c) 8 tensors of 4 Mi elements; one and two threads.
+Shapes: (a) 1,000 tensors of 1,024, (b) ResNet-50's, (c) 8 tensors of 4 Mi elements; one and two threads. All wait as
+`athanor train` has OpenMP's threads wait (docs/design/waiting.md), unless the environment says how.
 """
 import json
 import os
@@ -88,5 +89,7 @@ def rows(shapes, kind, threads):
 
 
 if __name__ == "__main__":
+    if "OMP_WAIT_POLICY" not in os.environ and "GOMP_SPINCOUNT" not in os.environ:  # read once, when libgomp is loaded
+        os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, "GOMP_SPINCOUNT": "10000"})
     write("optimizers", [row for kind in ("adamw", "sgd") for shapes in "abc" for threads in (2, 1)
                          for row in rows(shapes, kind, threads)])

@@ -36,6 +36,7 @@ struct Options {
   std::optional<std::int64_t> samples;
   std::vector<std::int64_t> lengths;
   std::string cudnn;
+  bool wsl = false;
   std::string html, snapshot, svg;
   bool coverage = false;
 };
@@ -71,16 +72,19 @@ rehearse::Forecast forecast(const Options& options, const Context& context) {
   if (options.samples && *options.samples < 1)
     throw std::invalid_argument(fmt::format("--samples: must be > 0, got {}", *options.samples));
   const auto samples = options.samples ? *options.samples : samples_of_training(config);
-  auto result = rehearse_training(config, context.models,
-                                  {.rehearsal = {.gpu = options.gpu,
-                                                 .steps = options.steps,
-                                                 .allocator = allocator::Settings::parse(options.allocator),
-                                                 .selected = options.selected,
-                                                 .cudnn = options.cudnn},
-                                   .form = known.form,
-                                   .samples = samples,
-                                   .lengths = options.lengths})
-                    .forecast;
+  auto result =
+      rehearse_training(
+          config, context.models,
+          {.rehearsal = {.gpu = options.gpu,
+                         .steps = options.steps,
+                         .allocator = allocator::Settings::parse(options.allocator),
+                         .addresses = options.wsl ? allocator::AddressOrder::rising : allocator::AddressOrder::driver,
+                         .selected = options.selected,
+                         .cudnn = options.cudnn},
+           .form = known.form,
+           .samples = samples,
+           .lengths = options.lengths})
+          .forecast;
   if (samples == 0)
     result.notes.emplace_back(
         "The data are not here to be counted, so no last short batch was rehearsed: --samples N says how many there "
@@ -185,6 +189,7 @@ void add_rehearse(CLI::App& app, Context& context) {
   command->add_option("--samples", options->samples, "How many samples the training set has, if the data are not here");
   command->add_option("--lengths", options->lengths, "Sequence lengths that the data also has: 128,512")
       ->delimiter(',');
+  command->add_flag("--wsl", options->wsl, "Lay segments out at rising addresses, as the driver does in WSL");
   command->add_option("--cudnn", options->cudnn,
                       "Ask this libcudnn which workspaces convolutions take: its path, its folder, or auto, beside "
                       "LibTorch; else ATHANOR_CUDNN; else they are bounded");

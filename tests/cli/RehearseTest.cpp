@@ -124,6 +124,24 @@ TEST(Rehearse, WritesPageSnapshotAndPicture) {
   for (const char* file : {"p.html", "p.svg"}) EXPECT_GT(std::filesystem::file_size(desk.path(file)), 1000U);
 }
 
+TEST(Rehearse, InWslSegmentsAreAtRisingAddresses) {
+  const Desk desk("wsl");
+  const auto first_is_lowest = [&](const std::vector<std::string>& how) {
+    std::vector<std::string> arguments = {"--snapshot", desk.path("s.pickle"), "--quiet", "--set",
+                                          "model.hidden=[4096,4096]"};
+    arguments.insert(arguments.end(), how.begin(), how.end());
+    const auto result = rehearse(desk, arguments);
+    EXPECT_EQ(result.code, 0) << result.err;
+    std::vector<std::uint64_t> segments;
+    const auto snapshot = allocator::read_snapshot(desk.path("s.pickle"));
+    for (const auto& event : snapshot.traces.at(0))
+      if (event.action == allocator::Action::segment_alloc) segments.push_back(event.address);
+    return segments.size() > 1 && segments.front() == *std::min_element(segments.begin(), segments.end());
+  };
+  EXPECT_TRUE(first_is_lowest({"--wsl"}));
+  EXPECT_FALSE(first_is_lowest({}));
+}
+
 // 70 billion parameters, on a machine with far less memory; no GPU holds it.
 TEST(Rehearse, AModelTooLargeForHostAndGpuIsCodeThree) {
   const Desk desk("large");

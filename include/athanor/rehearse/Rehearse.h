@@ -23,7 +23,7 @@ struct Options {
   bool limit_memory = false;  ///< Raise c10::OutOfMemoryError where the GPU would, instead of finding the whole peak.
   allocator::Settings allocator{};  ///< PYTORCH_CUDA_ALLOC_CONF.
   allocator::Version version{};     ///< The PyTorch release whose allocator and workspaces are modelled.
-  allocator::AddressOrder addresses = allocator::AddressOrder::driver;  ///< In WSL and on Windows: rising.
+  allocator::AddressOrder addresses = allocator::AddressOrder::driver;  ///< In WSL: rising.
   double floating_values = 1.0;      ///< What `.item()` and copies to the host hold: a finite loss.
   std::int64_t integral_values = 0;  ///< Likewise of integers and booleans; 0: no overflow found.
   std::int64_t selected = -1;        ///< Upper bound of what nonzero, masked_select, unique find; below 0: they throw.

@@ -1,8 +1,12 @@
 #include "optim/engine/Threads.h"
 
+#include <pthread.h>
+#include <sched.h>
+
 #include <algorithm>
 #include <atomic>
 #include <condition_variable>
+#include <deque>
 #include <mutex>
 #include <thread>
 #include <vector>
@@ -49,8 +53,8 @@ class Pool {
   void run(Job& job, int helpers) {
     {
       const std::lock_guard lock(mutex_);
-      while (started_ < helpers)
-        std::thread([this, worker = static_cast<std::size_t>(++started_)] { serve(worker); }).detach();
+      while (static_cast<int>(helpers_.size()) < helpers) start();
+      send_elsewhere(helpers);
       job_ = &job;
       places_ = helpers;
       ++generation_;
@@ -70,7 +74,33 @@ class Pool {
   std::mutex busy;  // held by the caller whose job is on
 
  private:
-  void serve(std::size_t worker) {
+  struct Helper {
+    pthread_t thread{};
+    int cpu = -1;  // where it last worked
+  };
+
+  void start() {
+    Helper& helper = helpers_.emplace_back();
+    std::thread thread([this, &helper, worker = helpers_.size()] { serve(helper, worker); });
+    helper.thread = thread.native_handle();
+    thread.detach();
+  }
+
+  // A thread that wakes is put where it last ran, even if the caller has come to run there since; the two would take
+  // turns until the scheduler notices, which is after the step.
+  void send_elsewhere(int helpers) {
+    const int here = sched_getcpu();
+    for (int i = 0; i < helpers; ++i) {
+      Helper& helper = helpers_[static_cast<std::size_t>(i)];
+      if (helper.cpu != here) continue;
+      cpu_set_t others;
+      if (sched_getaffinity(0, sizeof others, &others) != 0) return;
+      CPU_CLR(here, &others);
+      if (CPU_COUNT(&others) > 0) pthread_setaffinity_np(helper.thread, sizeof others, &others);
+    }
+  }
+
+  void serve(Helper& helper, std::size_t worker) {
     std::unique_lock lock(mutex_);
     for (std::uint64_t seen = 0;;) {
       wake_.wait(lock, [&] { return generation_ != seen; });
@@ -82,6 +112,7 @@ class Pool {
       lock.unlock();
       job->work(worker);
       lock.lock();
+      helper.cpu = sched_getcpu();
       if (--inside_ == 0) idle_.notify_one();
     }
   }
@@ -93,7 +124,7 @@ class Pool {
   std::uint64_t generation_ = 0;
   int places_ = 0;
   std::atomic<int> inside_ = 0;  // changed under the mutex
-  int started_ = 0;
+  std::deque<Helper> helpers_;   // whose places in memory stay
 };
 
 Pool& pool() {
