@@ -36,9 +36,13 @@ struct Options {
   std::optional<std::int64_t> samples;
   std::vector<std::int64_t> lengths;
   std::string cudnn;
-  bool wsl = false;
   std::string html, snapshot, svg;
   bool coverage = false;
+  bool wsl = false;
+
+  [[nodiscard]] allocator::AddressOrder addresses() const {
+    return wsl ? allocator::AddressOrder::rising : allocator::AddressOrder::driver;
+  }
 };
 
 // What would hold it: the smallest card that does, and what no smaller batch takes away.
@@ -72,19 +76,17 @@ rehearse::Forecast forecast(const Options& options, const Context& context) {
   if (options.samples && *options.samples < 1)
     throw std::invalid_argument(fmt::format("--samples: must be > 0, got {}", *options.samples));
   const auto samples = options.samples ? *options.samples : samples_of_training(config);
-  auto result =
-      rehearse_training(
-          config, context.models,
-          {.rehearsal = {.gpu = options.gpu,
-                         .steps = options.steps,
-                         .allocator = allocator::Settings::parse(options.allocator),
-                         .addresses = options.wsl ? allocator::AddressOrder::rising : allocator::AddressOrder::driver,
-                         .selected = options.selected,
-                         .cudnn = options.cudnn},
-           .form = known.form,
-           .samples = samples,
-           .lengths = options.lengths})
-          .forecast;
+  auto result = rehearse_training(config, context.models,
+                                  {.rehearsal = {.gpu = options.gpu,
+                                                 .steps = options.steps,
+                                                 .allocator = allocator::Settings::parse(options.allocator),
+                                                 .addresses = options.addresses(),
+                                                 .selected = options.selected,
+                                                 .cudnn = options.cudnn},
+                                   .form = known.form,
+                                   .samples = samples,
+                                   .lengths = options.lengths})
+                    .forecast;
   if (samples == 0)
     result.notes.emplace_back(
         "The data are not here to be counted, so no last short batch was rehearsed: --samples N says how many there "
@@ -150,7 +152,8 @@ void write_files(const Options& options, const rehearse::Forecast& forecast) {
   if (!options.svg.empty()) core::write_atomically(options.svg, rehearse::timeline(forecast).svg({960, 380}));
   if (!options.html.empty()) core::write_atomically(options.html, rehearse::page(forecast, title));
   if (!options.snapshot.empty())
-    allocator::write_snapshot(rehearse::snapshot(forecast, {.settings = allocator::Settings::parse(options.allocator)}),
+    allocator::write_snapshot(rehearse::snapshot(forecast, {.settings = allocator::Settings::parse(options.allocator),
+                                                            .order = options.addresses()}),
                               options.snapshot);
 }
 
