@@ -35,6 +35,24 @@ TEST(Program, AValueItReadsIsNamedWithItsPlaceAndWhatWasAssumed) {
   EXPECT_NE(describe(forecast, core::Terminal{}).find("decide_by"), std::string::npos);
 }
 
+// LibTorch's istft asks whether any sum of its windows is 0, and refuses to divide by it.
+TEST(Program, ATransformIsTakenBack) {
+  const auto forecast = rehearse({.steps = 2}, [](torch::Device device, Stage& stage) {
+    const auto window = torch::hann_window(64, device);
+    while (stage.next_step()) {
+      const auto sound = torch::randn({2, 1024}, torch::TensorOptions(device).requires_grad(true));
+      const auto bands = torch::stft(sound, 64, 16, 64, window, /*center=*/true, "reflect", /*normalized=*/false,
+                                     /*onesided=*/true, /*return_complex=*/true);
+      const auto back = torch::istft(bands, 64, 16, 64, window, true, false, true, 1024);
+      EXPECT_EQ(back.sizes(), sound.sizes());
+      back.square().mean().backward();
+      EXPECT_EQ(sound.grad().sizes(), sound.sizes());
+    }
+  });
+  ASSERT_EQ(forecast.ledger.reads.size(), 1U);
+  EXPECT_EQ(forecast.ledger.reads.front().op, "aten::equal");
+}
+
 TEST(Program, ASizeThatDependsOnDataNamesThePlaceAndTheMend) {
   try {
     static_cast<void>(rehearse({.steps = 1}, [](torch::Device device, Stage& stage) {
