@@ -369,41 +369,6 @@ TEST(Optimizers, AParameterTwiceIsRefused) {
   EXPECT_THROW(SGD(std::vector<at::Tensor>{x * 2}, {}), std::invalid_argument);
 }
 
-TEST(Optimizers, AGradientOfAnotherShapeIsRefusedBeforeAnyUpdate) {
-  const at::Tensor x = torch::ones({64}, torch::requires_grad());
-  const at::Tensor y = torch::ones({64}, torch::requires_grad());
-  AdamW optimizer({x, y}, {});
-  x.mutable_grad() = torch::ones({64});
-  y.mutable_grad() = torch::ones({8});
-  try {
-    optimizer.step();
-    FAIL() << "taken";
-  } catch (const std::invalid_argument& error) {
-    EXPECT_STREQ(error.what(), "adamw: parameter 1 of shape [64] has a gradient of shape [8]");
-  }
-  EXPECT_TRUE(at::equal(x, torch::ones({64})));
-}
-
-TEST(Optimizers, SparseGradientsWhereTheyGo) {
-  const at::Tensor grad = at::sparse_coo_tensor(torch::tensor({{1, 3, 1}}), torch::ones({3, 2}), {5, 2});
-  const auto with_grad = [&] {
-    at::Tensor x = torch::ones({5, 2}, torch::requires_grad());
-    x.mutable_grad() = grad;
-    return x;
-  };
-  at::Tensor x = with_grad();
-  SGD({x}, {.lr = 0.5}).step();
-  EXPECT_TRUE(at::allclose(x, torch::ones({5, 2}) - 0.5 * grad.to_dense()));
-  x = with_grad();
-  try {
-    AdamW({x}, {}).step();
-    FAIL() << "taken";
-  } catch (const std::invalid_argument& error) {
-    EXPECT_NE(std::string(error.what()).find("sparse_adam"), std::string::npos) << error.what();
-  }
-  EXPECT_TRUE(at::equal(x, torch::ones({5, 2})));
-}
-
 TEST(Groups, NormsAndBiasesWithoutDecayAndLayersWithLowerRates) {
   Net net;
   const auto made = make_optimizer(

@@ -26,7 +26,6 @@ struct Table {
 /// Both are called from several threads, ready() once for a row; fetch() changes nothing but the link. Neither throws.
 class Cut {
  public:
-  [[nodiscard]] const std::vector<std::uint32_t>& rows() const { return rows_; }
   /// Which rows of the table take part from now on.
   void follow(const Table& table, const std::vector<std::uint32_t>& rows);
   /// Updates the rows that are ready.

@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <bit>
 #include <chrono>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <sstream>
 #include <stdexcept>
@@ -213,19 +214,16 @@ class Cudnn::Process {
 Cudnn::Cudnn(const std::string& where, const gpu::Gpu& gpu)
     : library_(library_of_cudnn(where)), device_(device_properties(gpu)), usable_(gpu.usable.count) {}
 
-const std::vector<std::int64_t>& Cudnn::workspaces(const Convolution& convolution) {
-  const auto question = question_of(convolution);
+std::vector<std::int64_t> Cudnn::workspaces(const Convolution& convolution) {
   const std::scoped_lock lock(mutex_);
-  const auto [answer, fresh] = answers_.try_emplace(question);
-  if (!fresh) return answer->second;
   try {
     if (!process_) process_ = Process::of(library_, device_);
-    for (const auto bytes : process_->workspaces(question))
-      if (bytes <= usable_) answer->second.push_back(bytes);
+    auto answer = process_->workspaces(question_of(convolution));
+    std::erase_if(answer, [&](std::int64_t bytes) { return bytes > usable_; });
+    return answer;
   } catch (const Error& error) {
     throw Error(std::string(error.what()) + "; without --cudnn (ATHANOR_CUDNN) workspaces are bounded");
   }
-  return answer->second;
 }
 
 bool Cudnn::first_trial(const Convolution& convolution) {

@@ -2,7 +2,6 @@
 #include <ATen/core/Tensor.h>
 
 #include <filesystem>
-#include <map>
 #include <memory>
 #include <mutex>
 #include <set>
@@ -41,7 +40,7 @@ class Cudnn {
 
   /// In bytes, of the plans in the order in which PyTorch tries them, without those that ask for more than the whole
   /// GPU; empty where cuDNN has none. Throws athanor::Error if the library does not load, ends, or is silent.
-  const std::vector<std::int64_t>& workspaces(const Convolution& convolution);
+  std::vector<std::int64_t> workspaces(const Convolution& convolution);
   /// Whether this has not been asked about this convolution: the trials of `cudnn.benchmark` run once.
   [[nodiscard]] bool first_trial(const Convolution& convolution);
 
@@ -56,7 +55,6 @@ class Cudnn {
   std::int64_t usable_;
   mutable std::mutex mutex_;
   std::shared_ptr<Process> process_;
-  std::map<std::string, std::vector<std::int64_t>> answers_;
   std::set<std::string> tried_;
 };
 

@@ -77,6 +77,7 @@ Signature read_signature(const c10::OperatorHandle& op) {
     signature.all_written &= written >= 0;
   }
   signature.has_meta = meta_knows(op);
+  if (!signature.has_meta) signature.functional = functional_form(op);
   signature.one_device = wants_one_device(schema.name());
   std::string name = schema.name();
   if (!schema.overload_name().empty()) name += "." + schema.overload_name();
@@ -156,8 +157,8 @@ const Signature& signature_of(const c10::OperatorHandle& op) {
   return found != signatures.end() ? found->second : signatures.emplace(key, read_signature(op)).first->second;
 }
 
-void check_devices(const c10::OperatorHandle& op, const Stack& stack) {
-  if (!signature_of(op).one_device) return;
+void check_devices(const Signature& signature, const c10::OperatorHandle& op, const Stack& stack) {
+  if (!signature.one_device) return;
   const at::Tensor* host = nullptr;
   const at::Tensor* here = nullptr;
   for (std::size_t i = stack.size() - op.schema().arguments().size(); i < stack.size(); ++i) {
@@ -198,7 +199,7 @@ void write_in_place(const c10::OperatorHandle& op, Stack* stack) {
 void fallback(const c10::OperatorHandle& op, c10::DispatchKeySet, Stack* stack) {
   const auto& signature = signature_of(op);
   const auto count = op.schema().arguments().size();
-  check_devices(op, *stack);
+  check_devices(signature, op, *stack);
   Scope scope(signature.name);
   enter(scope, *stack, count);
   // What fills a bare `empty` is what it was made for.
@@ -206,7 +207,7 @@ void fallback(const c10::OperatorHandle& op, c10::DispatchKeySet, Stack* stack) 
     if (const auto& value = (*stack)[stack->size() - count + static_cast<std::size_t>(i)]; value.isTensor())
       Memory::instance().recorder()->adopt(value.toTensor());
   if (!signature.has_meta) {
-    if (const auto functional = functional_form(op)) return write_out(op, *functional, stack);
+    if (signature.functional) return write_out(op, *signature.functional, stack);
     // Truly in-place: nothing to infer.
     if (!signature.all_written || signature.resizes_outputs || signature.written_arguments.empty())
       throw_unknown_operator(op);

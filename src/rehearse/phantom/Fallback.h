@@ -18,7 +18,8 @@ struct Signature {
   bool has_meta = false;
   bool one_device = true;  ///< Refuses tensors on the host beside those on the GPU, but for single numbers.
   std::uint16_t name = 0;
-  std::string op;  ///< "add.Tensor"
+  std::string op;                                 ///< "add.Tensor"
+  std::optional<c10::OperatorHandle> functional;  ///< Where there is no shape function: see OutForms.h.
 };
 
 /// The signature of an operator, read once a thread.
@@ -35,7 +36,7 @@ void by_shape(const c10::OperatorHandle& op, torch::jit::Stack* stack);
 void write_in_place(const c10::OperatorHandle& op, torch::jit::Stack* stack);
 
 /// Throws std::invalid_argument where an operator got tensors on the host that its CUDA kernel would refuse.
-void check_devices(const c10::OperatorHandle& op, const torch::jit::Stack& stack);
+void check_devices(const Signature& signature, const c10::OperatorHandle& op, const torch::jit::Stack& stack);
 
 /// An operator starts: finds its device and the module whose parameter it touches.
 void enter(Scope& scope, const torch::jit::Stack& stack, std::size_t arguments);

@@ -69,7 +69,7 @@ Trial::Trial() : outer_(current_trial), all_(true) {
   current_trial = this;
 }
 Trial::Trial(std::vector<std::size_t> without_memory)
-    : outer_(current_trial), all_(false), without_memory_(std::move(without_memory)) {
+    : outer_(current_trial), all_(for_shapes()), without_memory_(std::move(without_memory)) {
   current_trial = this;
 }
 Trial::~Trial() {
@@ -77,8 +77,7 @@ Trial::~Trial() {
 }
 
 bool Trial::for_shapes() {
-  return current_trial != nullptr &&
-         (current_trial->all_ || (current_trial->outer_ != nullptr && current_trial->outer_->all_));
+  return current_trial != nullptr && current_trial->all_;
 }
 
 std::optional<std::size_t> Trial::number_of(const c10::DataPtr& pointer) {

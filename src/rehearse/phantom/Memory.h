@@ -50,7 +50,7 @@ class Trial {
   static std::optional<std::size_t> next_without_memory();
 
   Trial* outer_;
-  bool all_;
+  bool all_;  // of a trial inside one for shapes too
   std::vector<std::size_t> without_memory_;
   std::size_t count_ = 0;
 };

@@ -12,8 +12,9 @@ class RuleKernel final : public c10::OperatorKernel {
  public:
   explicit RuleKernel(RuleFunction function) : function_(std::move(function)) {}
   void operator()(const c10::OperatorHandle& op, c10::DispatchKeySet, torch::jit::Stack* stack) const {
-    check_devices(op, *stack);
-    Scope scope(signature_of(op).name);
+    const auto& signature = signature_of(op);
+    check_devices(signature, op, *stack);
+    Scope scope(signature.name);
     enter(scope, *stack, op.schema().arguments().size());
     Call call(op, *stack);
     function_(call);
